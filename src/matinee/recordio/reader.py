@@ -1,0 +1,197 @@
+"""Read RecordIO-protobuf files into matrices.
+
+Blocks of records that are laid out as the SageMaker SDK writes them are read at once; any other
+legal protobuf is read record by record. A malformed file is refused with the record and its byte
+offset; nothing is allocated beyond a small multiple of the file's own size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import scipy.sparse
+from numpy.typing import NDArray
+
+from matinee.recordio import message
+from matinee.recordio.framing import (
+    HEADER_SIZE,
+    Buffer,
+    Integers,
+    Octets,
+    RecordIOError,
+    as_octets,
+    find_frames,
+    payload_sizes,
+)
+from matinee.recordio.layout import LARGEST_WIDTH, Block, read_block
+from matinee.recordio.schema import VALUES_NAME
+
+# Records read at once: few enough for the work arrays to stay in the cache.
+BLOCK_ROWS = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What a file holds.
+
+    Attributes
+    ----------
+    features : csr_matrix or ndarray of float32, shape (n, width)
+        Sparse when the records carry keys (or nothing but a shape: a row of zeros), else dense.
+        Sparse entries are kept as stored: explicit zeros, order and duplicate keys included; the
+        matrix is in canonical form only if the file is.
+    labels : ndarray of float32, shape (n,), or None
+        None when no record has a label.
+    """
+
+    features: scipy.sparse.csr_matrix | NDArray[numpy.float32]
+    labels: NDArray[numpy.float32] | None
+
+
+def decode(data: Buffer) -> Records:
+    """Decode a whole file.
+
+    Float64 and Int32 tensors are cast to float32; a number too large for it becomes infinite. A
+    file without records gives a sparse matrix of shape (0, 0).
+
+    Parameters
+    ----------
+    data : bytes, bytearray, memoryview or mmap
+        Concatenated frames of `aialgs.data.Record` messages.
+
+    Returns
+    -------
+    Records
+        Copies; `data` may be closed or changed afterwards.
+
+    Raises
+    ------
+    RecordIOError
+        If the file is malformed: bad frames or protobuf, features absent, keys that don't match
+        the values or exceed the shape, a label that isn't one number, or records that differ in
+        being sparse, in width, or in having a label.
+    """
+    octets = as_octets(data)
+    offsets = find_frames(octets)
+    count = offsets.size - 1
+    if count == 0:
+        return Records(scipy.sparse.csr_matrix((0, 0), dtype=numpy.float32), None)
+    starts = offsets[:-1] + HEADER_SIZE
+    ends = starts + payload_sizes(octets, offsets[:-1])
+    blocks: list[Block] = []
+    for first in range(0, count, BLOCK_ROWS):
+        rows = slice(first, first + BLOCK_ROWS)
+        expected = blocks[0] if blocks else None
+        block = read_block(octets, starts[rows], ends[rows])
+        if block is None or _difference(block, expected):
+            block = _read_singly(octets, starts[rows], ends[rows], first, expected)
+        blocks.append(block)
+    return _assemble(blocks, count)
+
+
+def _read_singly(
+    octets: Octets, starts: Integers, ends: Integers, first: int, expected: Block | None
+) -> Block:
+    """Read records one by one, the first of them being number `first` of the file.
+
+    Refuses one that differs from `expected` (the beginning of the file) or from those before it.
+    """
+    rows: list[Block] = []
+    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+    for record, (start, end) in enumerate(bounds, first):
+        try:
+            row = _read_record(octets[start:end].tobytes())
+        except message.MessageError as error:
+            raise RecordIOError(record, start - HEADER_SIZE, str(error)) from error
+        expected = expected or row
+        difference = _difference(row, expected)
+        if difference:
+            raise RecordIOError(record, start - HEADER_SIZE, difference)
+        rows.append(row)
+    return _join(rows)
+
+
+def _read_record(payload: bytes) -> Block:
+    parsed = message.parse(payload)
+    if VALUES_NAME not in parsed.features:
+        raise message.MessageError('no features under the key "values"')
+    labels = None
+    if VALUES_NAME in parsed.label:
+        label = message.parse_tensor(parsed.label[VALUES_NAME])
+        if label.values.size != 1 or label.keys.size:
+            raise message.MessageError(
+                f"the label has {label.values.size} values and {label.keys.size} keys, "
+                "not exactly one value"
+            )
+        labels = label.values
+    features = message.parse_tensor(parsed.features[VALUES_NAME])
+    count = features.values.size
+    shape = [int(size) for size in features.shape]
+    if count and not features.keys.size:
+        if shape and not _holds(shape, count):
+            raise message.MessageError(f"{count} values don't fill the shape {shape}")
+        return Block(count, features.values, None, None, labels)
+    if not shape:
+        what = "keys but no shape" if features.keys.size else "neither values nor a shape"
+        raise message.MessageError(f"features have {what}")
+    if len(shape) != 1 or not 0 < shape[0] <= LARGEST_WIDTH:
+        raise message.MessageError(f"sparse features of shape {shape}, not of one width above 0")
+    if features.keys.size != count:
+        raise message.MessageError(f"{features.keys.size} keys for {count} values")
+    if count and int(features.keys.max()) >= shape[0]:
+        raise message.MessageError(f"key {features.keys.max()} isn't below the width {shape[0]}")
+    counts = numpy.array([count], dtype=numpy.int64)
+    return Block(shape[0], features.values, counts, features.keys.astype(numpy.int64), labels)
+
+
+def _holds(shape: Sequence[int], count: int) -> bool:
+    product = 1
+    for size in shape:
+        product *= size
+        # A hostile shape may have very many factors: stop as soon as the answer is known.
+        if product == 0 or product > count:
+            return False
+    return product == count
+
+
+def _difference(block: Block, expected: Block | None) -> str | None:
+    """What a block has unlike the file's first one, if anything."""
+    if expected is None:
+        return None
+    if (block.keys is None) != (expected.keys is None):
+        kinds = ("dense", "sparse") if block.keys is None else ("sparse", "dense")
+        return f"{kinds[0]} features in a file of {kinds[1]} ones"
+    if block.width != expected.width:
+        return f"features of width {block.width} in a file of width {expected.width}"
+    if (block.labels is None) != (expected.labels is None):
+        return f"{'no' if block.labels is None else 'a'} label, unlike earlier records"
+    return None
+
+
+def _join(blocks: Sequence[Block]) -> Block:
+    """Append blocks that don't differ."""
+    first = blocks[0]
+    return Block(
+        first.width,
+        numpy.concatenate([block.values for block in blocks]),
+        _concatenate([block.counts for block in blocks]),
+        _concatenate([block.keys for block in blocks]),
+        _concatenate([block.labels for block in blocks]),
+    )
+
+
+def _concatenate(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    present = [part for part in parts if part is not None]
+    return numpy.concatenate(present) if present else None
+
+
+def _assemble(blocks: Sequence[Block], count: int) -> Records:
+    whole = _join(blocks)
+    if whole.counts is None or whole.keys is None:
+        return Records(whole.values.reshape(count, whole.width), whole.labels)
+    bounds = numpy.concatenate([numpy.zeros(1, dtype=numpy.int64), numpy.cumsum(whole.counts)])
+    features = scipy.sparse.csr_matrix(
+        (whole.values, whole.keys, bounds), shape=(count, whole.width)
+    )
+    return Records(features, whole.labels)
