@@ -1,0 +1,239 @@
+"""Start the local SageMaker: ``python -m matinee.sagemaker --state DIR --port PORT ...``.
+
+One server per state folder, on a loopback address only, for the holder of one pair of keys. SIGTERM
+and SIGINT end it with code 0; jobs that run go on and are found again by the next server. What
+cannot work (a credentials file others can read, a folder in use, a bad port) is refused by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import signal
+import stat
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from sqlalchemy import URL
+
+from matinee.sagemaker import algorithms
+from matinee.sagemaker.app import create_app
+from matinee.sagemaker.auth import SignatureVerifier
+from matinee.sagemaker.context import Context
+from matinee.sagemaker.drivers import DRIVERS
+from matinee.sagemaker.jobs import JobRunner
+from matinee.sagemaker.loopback import is_loopback
+from matinee.sagemaker.objects import Objects
+from matinee.sagemaker.store import Store, StoreError
+
+ACCOUNT_ID = "000000000000"
+DEFAULT_ROLE = "matinee-sagemaker"
+# Longer than any answer takes; a client that never ends its request must not keep the server.
+STOP_GRACE_S = 3
+# AWS's clients poll every 5 seconds; uvicorn would close the connection at just that moment.
+KEEP_ALIVE_S = 75
+
+
+class StartError(Exception):
+    """The server cannot start as it was told to."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """The one pair of keys; it has no repr, so that it gets into no log."""
+
+    access_key_id: str
+    secret_access_key: str
+
+
+def read_credentials(path: Path) -> Credentials:
+    """Read the key file.
+
+    Raises
+    ------
+    StartError
+        The file is missing, others may read it, or it is not the JSON object it should be.
+    """
+    try:
+        with path.open() as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read()
+    except OSError as error:
+        raise StartError(f"cannot read the credentials file: {error}") from error
+    if mode & 0o077:
+        raise StartError(f"{path} has mode {mode:o}: only its owner may access it (chmod 600)")
+    wanted = Credentials.__slots__
+    try:
+        keys = json.loads(text)
+    except ValueError as error:
+        raise StartError(f"{path} is not JSON: {error}") from error
+    if not isinstance(keys, dict) or any(
+        not isinstance(keys.get(name), str) or not keys[name] for name in wanted
+    ):
+        raise StartError(f"{path} must be an object with the strings {' and '.join(wanted)}")
+    return Credentials(**{name: keys[name] for name in wanted})
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other servers out of a state folder.
+
+    Raises
+    ------
+    StartError
+        Another server holds it.
+    """
+    # The lock is the kernel's and ends with this process, however it ends; the pid is for people.
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 32).decode().strip() or "unknown"
+            raise StartError(f"{folder} is in use by another server, process {holder}") from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m matinee.sagemaker", description="The local SageMaker of matinee."
+    )
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="state folder")
+    parser.add_argument("--port", type=_port, required=True, help="TCP port")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="loopback address (default %(default)s)"
+    )
+    parser.add_argument(
+        "--credentials",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help='JSON of mode 600: {"access_key_id": .., "secret_access_key": ..}',
+    )
+    parser.add_argument(
+        "--s3-endpoint-url", required=True, metavar="URL", help="the S3 of the jobs"
+    )
+    parser.add_argument("--region", default="us-east-1", help="AWS region (default %(default)s)")
+    parser.add_argument(
+        "--database", metavar="URL", help="SQLAlchemy URL (default: SQLite in the state folder)"
+    )
+    parser.add_argument(
+        "--role",
+        action="append",
+        metavar="NAME",
+        help=f"an IAM role that exists; may be repeated (default {DEFAULT_ROLE})",
+    )
+    return parser.parse_args(words)
+
+
+def _port(word: str) -> int:
+    port = int(word)
+    if not 1 <= port <= 65535:
+        raise ValueError(word)
+    return port
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    if not is_loopback(arguments.host):
+        raise StartError(f"--host {arguments.host}: this version listens on loopback only")
+    credentials = read_credentials(arguments.credentials)
+    state: Path = arguments.state.resolve()
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"cannot make the state folder: {error}") from error
+    with locked(state):
+        _run(arguments, credentials, state)
+
+
+def _run(arguments: argparse.Namespace, credentials: Credentials, state: Path) -> None:
+    store = Store(arguments.database or URL.create("sqlite", database=f"{state}/sagemaker.sqlite"))
+    try:
+        objects = Objects(
+            endpoint_url=arguments.s3_endpoint_url,
+            access_key_id=credentials.access_key_id,
+            secret_access_key=credentials.secret_access_key,
+            region=arguments.region,
+        )
+    except ValueError as error:
+        raise StartError(f"--s3-endpoint-url {arguments.s3_endpoint_url}: {error}") from error
+    jobs = JobRunner(DRIVERS)
+    context = Context(
+        store=store,
+        clock=_now,
+        new_id=lambda: uuid.uuid4().hex,
+        account_id=ACCOUNT_ID,
+        region=arguments.region,
+        folder=state,
+        roles=tuple(arguments.role or [DEFAULT_ROLE]),
+        objects=objects,
+        algorithms=algorithms.registry(state),
+        jobs=jobs,
+    )
+    verifier = SignatureVerifier(credentials.access_key_id, credentials.secret_access_key, _now)
+    config = uvicorn.Config(
+        create_app(context, verifier),
+        host=arguments.host,
+        port=arguments.port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal again once it has stopped; with these handlers that is an end with
+    # code 0, and a signal before it listens is not lost.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    # Bound before any job is taken up: a port in use must end the start without effect.
+    listener = config.bind_socket()
+    try:
+        jobs.start(context)
+        server.run(sockets=[listener])
+    finally:
+        jobs.shutdown()
+        listener.close()
+        objects.close()
+        store.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def main(words: list[str]) -> int:
+    """Run the server until it is told to stop; return the exit code."""
+    arguments = _arguments(words)
+    os.umask(0o077)
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%SZ",
+    )
+    try:
+        _serve(arguments)
+    except (StartError, StoreError, algorithms.AlgorithmsFileError) as error:
+        print(f"matinee.sagemaker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

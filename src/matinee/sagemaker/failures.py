@@ -1,0 +1,55 @@
+"""Why a job failed, in the form of AWS's FailureReason: the class of the fault, then a sentence.
+
+ClientError is the caller's doing (data, permissions, a model that is none), AlgorithmError the
+algorithm's, InternalServerError this machine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from matinee.sagemaker.objects import (
+    ObjectMissingError,
+    ObjectsError,
+    UnreachableError,
+    parse_uri,
+)
+
+REASON_LIMIT = 1024
+
+
+class JobFailedError(Exception):
+    """The job cannot be completed; the message is its FailureReason."""
+
+
+def object_reason(error: ObjectsError) -> str:
+    """Return the reason for a failure at S3."""
+    fault = "InternalServerError" if isinstance(error, UnreachableError) else "ClientError"
+    return f"{fault}: {error}"
+
+
+@contextmanager
+def object_failures() -> Iterator[None]:
+    """Let a failure at S3 fail the job."""
+    try:
+        yield
+    except ObjectsError as error:
+        raise JobFailedError(object_reason(error)) from error
+
+
+@contextmanager
+def input_failures(uri: str, *, region: str, role: str) -> Iterator[None]:
+    """Let a failure at a job's input fail the job; nothing there is told in AWS's words."""
+    try:
+        with object_failures():
+            yield
+    except JobFailedError as error:
+        if not isinstance(error.__cause__, ObjectMissingError):
+            raise
+        raise JobFailedError(
+            f'ClientError: No S3 objects found under S3 URL "{uri}" given in input data source. '
+            f"Please ensure that the bucket exists in the selected region ({region}), that objects "
+            f'exist under that S3 prefix, and that the role "{role}" has "s3:ListBucket" '
+            f'permissions on bucket "{parse_uri(uri)[0]}". Error message from S3: {error.__cause__}'
+        ) from error

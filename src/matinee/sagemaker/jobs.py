@@ -1,0 +1,277 @@
+"""Who drives a job through its states, from its creation or from where the last server left it.
+
+A driver is a function that reads the job's state, does what that state asks for and moves on, so
+it may be started anew at any state. Each job's driver has a thread of its own. A server that starts
+takes up every job that has not ended; one that closes lets go of all, and their processes run on.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from matinee.sagemaker import compute
+from matinee.sagemaker.context import Context
+from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
+from matinee.sagemaker.states import (
+    KINDS,
+    TRANSITIONS,
+    IllegalTransitionError,
+    State,
+    moved,
+    state_of,
+)
+from matinee.sagemaker.store import Resource, StoreError
+
+log = logging.getLogger(__name__)
+
+
+class StopRequested(Exception):  # noqa: N818 - a turn of events, not an error
+    """Somebody asked the job to stop; its driver goes on at the state Stopping."""
+
+
+class ServerClosing(Exception):  # noqa: N818 - a turn of events, not an error
+    """This server ends; the job is left for the next one to take up."""
+
+
+class Job:
+    """One job in the hands of its driver.
+
+    Parameters
+    ----------
+    context
+        The server's surroundings.
+    kind, name
+        Which job.
+    runner
+        Who runs it.
+    """
+
+    def __init__(self, context: Context, kind: str, name: str, runner: JobRunner) -> None:
+        self.context = context
+        self.kind = kind
+        self.name = name
+        self._runner = runner
+
+    @property
+    def resource(self) -> Resource:
+        """The job as it stands now."""
+        resource = self.context.store.get(self.kind, self.name)
+        if resource is None:
+            raise KeyError(f"no {self.kind} {self.name!r}")
+        return resource
+
+    @property
+    def state(self) -> State:
+        """Where the job stands now.
+
+        Raises
+        ------
+        ServerClosing
+        """
+        self.raise_if_closing()
+        return state_of(self.resource)
+
+    @property
+    def folder(self) -> Path:
+        """The job's own folder."""
+        return job_folder(self.context, self.resource)
+
+    def raise_if_closing(self) -> None:
+        """Raise ServerClosing if this server ends."""
+        if self._runner.closing.is_set():
+            raise ServerClosing
+
+    def check(self) -> None:
+        """Raise StopRequested or ServerClosing if the driver should not go on."""
+        if self.state is State.STOPPING:
+            raise StopRequested
+
+    def move(self, state: State, message: str = "", **changes: Any) -> None:
+        """Record a transition.
+
+        Raises
+        ------
+        StopRequested
+            Somebody asked the job to stop meanwhile.
+        IllegalTransitionError
+            The table does not have it.
+        ServerClosing
+        """
+        self.raise_if_closing()
+
+        def change(resource: Resource) -> Resource:
+            current = state_of(resource)
+            if current is State.STOPPING and state not in {current, *TRANSITIONS[current]}:
+                raise StopRequested
+            now = self.context.clock()
+            return moved(resource, state, now=now, message=message, changes=changes)
+
+        self.context.store.update(self.kind, self.name, change)
+        self._runner.announce()
+
+    def describe(self, **changes: Any) -> None:
+        """Change members of the job's description, whatever state it is in.
+
+        Raises
+        ------
+        ServerClosing
+        """
+        self.raise_if_closing()
+
+        def change(resource: Resource) -> Resource:
+            now = self.context.clock()
+            return moved(resource, state_of(resource), now=now, message="", changes=changes)
+
+        self.context.store.update(self.kind, self.name, change)
+        self._runner.announce()
+
+    @property
+    def changes(self) -> int:
+        """How many changes of any job's state this server has seen."""
+        return self._runner.changes
+
+    def wait_for_change(self, seen: int, seconds: float) -> None:
+        """Return when there were more changes than those seen, or the time is over."""
+        self._runner.wait_for_change(seen, seconds)
+
+
+Driver = Callable[[Job], None]
+
+
+class JobRunner:
+    """Runs every job's driver in a thread of its own.
+
+    Parameters
+    ----------
+    drivers
+        By kind of job.
+    """
+
+    def __init__(self, drivers: Mapping[str, Driver]) -> None:
+        self.closing = threading.Event()
+        self._drivers = drivers
+        self._changed = threading.Condition()
+        self.changes = 0
+        self._threads: set[threading.Thread] = set()
+        self._context: Context | None = None
+
+    def start(self, context: Context) -> None:
+        """Take up every job that has not ended, and remove what ended ones left behind."""
+        self._context = context
+        unfinished = [
+            resource
+            for kind in self._drivers
+            for resource in context.store.find(kind, statuses=("InProgress", "Stopping"))
+        ]
+        _remove_leftovers(context, {resource.private["folder"] for resource in unfinished})
+        for resource in unfinished:
+            log.info("taking up %s %s (%s)", resource.kind, resource.name, state_of(resource))
+            self.submit(resource.kind, resource.name)
+
+    def submit(self, kind: str, name: str) -> None:
+        """Drive a job that is in the store."""
+        if self._context is None:
+            raise RuntimeError("the runner is not started")
+        job = Job(self._context, kind, name, self)
+        thread = threading.Thread(target=self._run, args=(job,), name=f"{kind} {name}", daemon=True)
+        with self._changed:
+            self._threads.add(thread)
+        thread.start()
+
+    def stop(self, kind: str, name: str) -> None:
+        """Ask a job to stop; one that is stopping already stays as it is.
+
+        Raises
+        ------
+        KeyError
+            There is no such job.
+        IllegalTransitionError
+            It has ended.
+        """
+        if self._context is None:
+            raise RuntimeError("the runner is not started")
+        now = self._context.clock()
+
+        def change(resource: Resource) -> Resource:
+            message = f"Stopping the {KINDS[kind].words}"
+            return moved(resource, State.STOPPING, now=now, message=message, changes={})
+
+        resource = self._context.store.update(kind, name, change)
+        compute.stop(job_folder(self._context, resource))
+        self.announce()
+
+    def shutdown(self, timeout_seconds: float = 5.0) -> None:
+        """Let go of all jobs; their processes run on, for the next server to take up."""
+        self.closing.set()
+        self.announce()
+        with self._changed:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(timeout_seconds / len(threads))
+
+    def announce(self) -> None:
+        """Wake whoever waits for a change."""
+        with self._changed:
+            self.changes += 1
+            self._changed.notify_all()
+
+    def wait_for_change(self, seen: int, seconds: float) -> None:
+        """Return when there were more changes than those seen, or the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.changes != seen, timeout=seconds)
+
+    def _run(self, job: Job) -> None:
+        try:
+            self._drive(job)
+        finally:
+            with self._changed:
+                self._threads.discard(threading.current_thread())
+
+    def _drive(self, job: Job) -> None:
+        try:
+            self._drivers[job.kind](job)
+        except ServerClosing:
+            return
+        except JobFailedError as error:
+            self._fail(job, str(error))
+        except Exception as error:
+            log.exception("the driver of %s %s broke", job.kind, job.name)
+            self._fail(job, f"InternalServerError: {type(error).__name__}: {error}")
+        shutil.rmtree(work_folder(job.folder), ignore_errors=True)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        compute.stop(job.folder)
+        try:
+            job.move(
+                State.FAILED,
+                f"{KINDS[job.kind].words.capitalize()} failed",
+                FailureReason=reason[:REASON_LIMIT],
+            )
+        except ServerClosing:
+            return
+        except (IllegalTransitionError, StoreError):
+            log.exception("%s %s: could not record %r", job.kind, job.name, reason)
+
+
+def job_folder(context: Context, resource: Resource) -> Path:
+    """Return a job's own folder; its name is the job's id, never a caller's word."""
+    name: str = resource.private["folder"]
+    return context.folder / "jobs" / name
+
+
+def work_folder(folder: Path) -> Path:
+    """Return where a job keeps what is not needed after its end."""
+    return folder / "work"
+
+
+def _remove_leftovers(context: Context, in_use: set[str]) -> None:
+    folder = context.folder / "jobs"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in in_use:
+            shutil.rmtree(work_folder(path), ignore_errors=True)

@@ -1,0 +1,333 @@
+"""The objects jobs read and write, in any S3: list, download, upload, ask.
+
+Failures come in three kinds, because a job's end depends on which it was: the object is not there,
+S3 refuses, S3 cannot be reached (after a brief retry). A key becomes a file name only through
+``relative_name`` and ``contained``, which refuse every key that would leave its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+MANIFEST_LIMIT_BYTES = 64 * 1024**2
+_ATTEMPTS = 5
+_BODY_ATTEMPTS = 3
+_CHUNK_BYTES = 1024**2
+_URI = re.compile(r"s3://([^/]+)/?(.*)", re.DOTALL)
+# In this thread: the transfer library's own threads would hold up the end of the process.
+_TRANSFER = TransferConfig(use_threads=False)
+
+
+class ObjectsError(Exception):
+    """Something about an object went wrong; the message names it."""
+
+
+class ObjectMissingError(ObjectsError):
+    """The bucket or the object does not exist."""
+
+
+class ObjectRefusedError(ObjectsError):
+    """S3 answered, and refused: the key pair may not, or the request is wrong."""
+
+
+class UnreachableError(ObjectsError):
+    """S3 did not answer, or answered with an error of its own, several times in a row."""
+
+
+class UnsafeKeyError(ObjectsError):
+    """A key cannot become the name of a file inside a folder."""
+
+
+class ManifestError(ObjectsError):
+    """A manifest file is not what SageMaker's documentation of S3DataSource says."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object as a listing shows it."""
+
+    bucket: str
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputObject:
+    """One object of a data source, and its name relative to that source."""
+
+    bucket: str
+    key: str
+    name: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def parse_uri(uri: str) -> tuple[str, str]:
+    """Split ``s3://bucket/key`` into bucket and key (which may be empty).
+
+    Raises
+    ------
+    ValueError
+        It is not an S3 URI.
+    """
+    found = _URI.fullmatch(uri)
+    if not found:
+        raise ValueError(f"{uri!r} is not an S3 URI (s3://bucket/key)")
+    return found[1], found[2]
+
+
+def join_uri(prefix: str, name: str) -> str:
+    """Return the URI of ``name`` under a prefix, with one slash between them."""
+    return f"{prefix.rstrip('/')}/{name}"
+
+
+def relative_name(prefix: str, key: str) -> str:
+    """Return the part of a key that names it below the prefix that found it.
+
+    ``data/`` and ``data`` find ``data/part-0`` as ``part-0``; ``data/part`` finds it as ``part-0``
+    too, because a prefix may end within a name.
+
+    Raises
+    ------
+    UnsafeKeyError
+        The name is empty, absolute, climbs out by ``..`` or cannot be a file's name.
+    """
+    if not prefix.endswith("/") and key.startswith(f"{prefix}/"):
+        base = f"{prefix}/"
+    else:
+        base = prefix[: prefix.rfind("/") + 1]
+    name = key.removeprefix(base)
+    segments = name.split("/")
+    if any(part in {"", ".", ".."} or "\0" in part or _too_long(part) for part in segments):
+        raise UnsafeKeyError(f"key {key!r} cannot be the name of a file below {prefix!r}")
+    return name
+
+
+def _too_long(segment: str) -> bool:
+    return len(segment.encode(errors="surrogateescape")) > 255
+
+
+def contained(folder: Path, name: str) -> Path:
+    """Return the path of a relative name inside a folder.
+
+    Raises
+    ------
+    UnsafeKeyError
+        It would lie outside.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise UnsafeKeyError(f"{name!r} is not a name inside a folder")
+    return folder / path
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        kind: type[ObjectsError] = UnreachableError if status >= 500 else ObjectRefusedError
+        if status == 404:
+            kind = ObjectMissingError
+        raise kind(f"{uri}: {error}") from error
+    except BotoCoreError as error:
+        raise UnreachableError(f"{uri}: {error}") from error
+
+
+class Objects:
+    """An S3 by its endpoint and one key pair; safe to use from many threads.
+
+    Parameters
+    ----------
+    endpoint_url
+        Where the S3 server listens; None for AWS.
+    access_key_id, secret_access_key, region
+        What requests are signed with.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint_url: str | None,
+        access_key_id: str,
+        secret_access_key: str,
+        region: str,
+    ) -> None:
+        session = boto3.Session(
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret_access_key,
+            region_name=region,
+        )
+        self._client: Any = session.client(
+            "s3",
+            endpoint_url=endpoint_url,
+            config=Config(
+                connect_timeout=5,
+                read_timeout=60,
+                max_pool_connections=32,
+                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                s3={"addressing_style": "path"} if endpoint_url else None,
+            ),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def find(self, bucket: str, prefix: str) -> list[StoredObject]:
+        """Return every object whose key begins with a prefix, sorted by key.
+
+        Raises
+        ------
+        ObjectMissingError, ObjectRefusedError, UnreachableError
+        """
+        found: list[StoredObject] = []
+        with _explained(f"s3://{bucket}/{prefix}"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": 1000}
+            )
+            for page in pages:
+                found += [
+                    StoredObject(bucket, item["Key"], item["Size"])
+                    for item in page.get("Contents", ())
+                ]
+        # Not every S3 server lists in byte order; the order of the files decides the training.
+        return sorted(found, key=lambda item: item.key)
+
+    def download(
+        self, bucket: str, key: str, path: Path, *, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Write an object to a file, piece by piece.
+
+        Parameters
+        ----------
+        check
+            Called before every piece; what it raises ends the download.
+
+        Raises
+        ------
+        ObjectMissingError, ObjectRefusedError, UnreachableError
+        """
+        uri = f"s3://{bucket}/{key}"
+        for attempt in range(1, _BODY_ATTEMPTS + 1):
+            try:
+                with _explained(uri):
+                    self._download_once(bucket, key, path, check)
+            except UnreachableError:
+                # A connection that breaks within the body is beyond the client's own retries.
+                if attempt == _BODY_ATTEMPTS or not path.exists():
+                    raise
+            else:
+                return
+
+    def _download_once(self, bucket: str, key: str, path: Path, check: Callable[[], None]) -> None:
+        body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+        with body, path.open("wb") as file:
+            for chunk in body.iter_chunks(_CHUNK_BYTES):
+                check()
+                file.write(chunk)
+
+    def read(self, bucket: str, key: str, *, limit: int) -> bytes:
+        """Return a small object whole.
+
+        Raises
+        ------
+        ObjectMissingError, ObjectRefusedError, UnreachableError
+            ObjectRefusedError also if it is larger than ``limit`` bytes.
+        """
+        uri = f"s3://{bucket}/{key}"
+        with _explained(uri):
+            answer = self._client.get_object(Bucket=bucket, Key=key)
+            with answer["Body"] as body:
+                if answer["ContentLength"] > limit:
+                    size = answer["ContentLength"]
+                    raise ObjectRefusedError(f"{uri} has {size} bytes; at most {limit} are read")
+                data: bytes = body.read()
+        return data
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Store a file as an object, whole or not at all, and make sure that it is there.
+
+        Raises
+        ------
+        ObjectMissingError, ObjectRefusedError, UnreachableError
+            ObjectMissingError also if S3 accepted it and then does not have it.
+        """
+        bucket, key = parse_uri(uri)
+        with _explained(uri):
+            with path.open("rb") as file:
+                self._client.upload_fileobj(file, bucket, key, Config=_TRANSFER)
+            stored = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        if stored != (size := path.stat().st_size):
+            raise ObjectMissingError(f"{uri} has {stored} bytes in S3 after {size} were uploaded")
+
+    def inputs(self, data_type: str, uri: str) -> list[InputObject]:
+        """Return the objects of a data source in order, each with its name inside the source.
+
+        Parameters
+        ----------
+        data_type
+            ``S3Prefix`` or ``ManifestFile``.
+
+        Raises
+        ------
+        ObjectMissingError
+            No object is there.
+        ManifestError, UnsafeKeyError, ObjectRefusedError, UnreachableError
+        """
+        bucket, prefix = parse_uri(uri)
+        if data_type == "ManifestFile":
+            found = self._manifest(bucket, prefix)
+        else:
+            found = [
+                InputObject(bucket, item.key, relative_name(prefix, item.key))
+                for item in self.find(bucket, prefix)
+                if not item.key.endswith("/")  # a console's "folder", not data
+            ]
+        if not found:
+            raise ObjectMissingError(f"no object lies under {uri}")
+        _refuse_clashes(found)
+        return found
+
+    def _manifest(self, bucket: str, key: str) -> list[InputObject]:
+        uri = f"s3://{bucket}/{key}"
+        try:
+            entries = json.loads(self.read(bucket, key, limit=MANIFEST_LIMIT_BYTES))
+            first, *names = entries
+            data_bucket, prefix = parse_uri(first["prefix"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ManifestError(
+                f'{uri} is not a manifest ([{{"prefix": "s3://bucket/prefix"}}, "key", ..]): '
+                f"{error}"
+            ) from error
+        if not all(isinstance(name, str) for name in names):
+            raise ManifestError(f"{uri}: every entry after the first must be a string")
+        return [InputObject(data_bucket, prefix + name, relative_name("", name)) for name in names]
+
+
+def _refuse_clashes(found: list[InputObject]) -> None:
+    keys = {item.name: item.key for item in found}
+    for item in found:
+        if keys[item.name] != item.key:
+            raise UnsafeKeyError(
+                f"keys {item.key!r} and {keys[item.name]!r} are both named {item.name!r}"
+            )
+        for parent in PurePosixPath(item.name).parents:
+            if str(parent) in keys:
+                raise UnsafeKeyError(
+                    f"key {keys[str(parent)]!r} is a file and, for {item.key!r}, also a folder"
+                )

@@ -1,0 +1,85 @@
+"""What the protocols of AWS's clients have in common: read a request, write an answer or an error.
+
+A protocol walks the service's model; no field list is written by hand. A body that is not what the
+protocol or the model's types say is refused, with every mismatch named. Members unknown to the
+model are ignored in requests, as AWS does, and are a fault in answers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from botocore.model import OperationModel, ServiceModel, Shape
+from starlette.responses import Response
+
+from matinee.sagemaker.errors import SerializationException, ServiceError
+
+
+class Protocol(ABC):
+    """How requests are read and answers written."""
+
+    @abstractmethod
+    def read(self, body: bytes, shape: Shape | None) -> dict[str, Any]:
+        """Parse a body into a dict of the input shape's members.
+
+        Raises
+        ------
+        SerializationException
+            The body cannot be parsed, or values have other types than the model's.
+        """
+
+    @abstractmethod
+    def write(self, answer: dict[str, Any], operation: OperationModel, request_id: str) -> Response:
+        """Write an operation's answer by its output shape."""
+
+    @abstractmethod
+    def refuse(self, error: ServiceError, model: ServiceModel | None, request_id: str) -> Response:
+        """Write an error; without a model when the service is not known yet."""
+
+
+class Mismatches:
+    """Collects what has the wrong type, so that one answer can name it all."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, path: str, shape: Shape, value: Any) -> None:
+        """Note that the value at a path is not of the shape's type."""
+        shown = "the value" if shape.metadata.get("sensitive") else f"{value!r:.80}"
+        self._found.append(f"{path}: {shown} is not of type {shape.type_name}")
+
+    def raise_if_any(self) -> None:
+        """Raise SerializationException naming all that was noted."""
+        if self._found:
+            raise SerializationException("; ".join(self._found))
+
+
+def present_members(
+    answer: Mapping[str, Any], shape: Shape, path: str
+) -> Iterator[tuple[str, Any, Shape]]:
+    """Yield name, value and shape of the members an answer has.
+
+    Raises
+    ------
+    ValueError
+        The answer has a member the model does not know.
+    """
+    if unknown := sorted(answer.keys() - shape.members.keys()):
+        raise ValueError(f"{path}: not in the service's model: {', '.join(unknown)}")
+    for name, member in shape.members.items():
+        if answer.get(name) is not None:
+            yield name, answer[name], member
+
+
+def query_code(error: ServiceError, model: ServiceModel | None) -> str:
+    """Return the error's code in the query protocol."""
+    codes = {} if model is None else {shape.name: shape.error_code for shape in model.error_shapes}
+    code: str = codes.get(error.code, error.query_code or error.code)
+    return code
+
+
+def fault(error: ServiceError) -> str:
+    """Return whose fault an error is, in the query protocol's words."""
+    return "Sender" if error.status < 500 else "Receiver"

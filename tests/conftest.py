@@ -1,0 +1,140 @@
+"""Real servers for the tests: a SeaweedFS and a local SageMaker a session, a bucket a test."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from matinee.stack import processes
+from matinee.stack.credentials import Credentials
+from matinee.stack.ports import free_block
+from matinee.stack.sagemaker import SageMaker
+from matinee.stack.seaweedfs import PORT_COUNT, SeaweedFS
+from matinee.stack.service import (
+    REGION,
+    Service,
+    base_environment,
+    last_lines,
+    wait_until_ready,
+)
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A running SeaweedFS and what a client needs for it."""
+
+    server: SeaweedFS
+    credentials: Credentials
+
+    @property
+    def endpoint(self) -> str:
+        return self.server.address
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+        }
+
+    @property
+    def session(self) -> boto3.Session:
+        return boto3.Session(
+            aws_access_key_id=self.credentials.access_key_id,
+            aws_secret_access_key=self.credentials.secret_access_key,
+            region_name=REGION,
+        )
+
+    def client(self) -> Any:
+        return self.server.client()
+
+
+@dataclass(frozen=True)
+class AWS:
+    """The local AWS: every client finds its service as users' clients do, by endpoint URL."""
+
+    s3_endpoint: str
+    sagemaker_endpoint: str
+    environment: dict[str, str]
+    session: boto3.Session
+    state: Path
+
+    def client(self, service: str) -> Any:
+        endpoint = self.s3_endpoint if service == "s3" else self.sagemaker_endpoint
+        return self.session.client(service, endpoint_url=endpoint)
+
+
+@contextmanager
+def running(service: Service, folder: Path) -> Iterator[None]:
+    """Run a service; at the end stop every process that carries the mark of this folder."""
+    service.prepare()
+    log = folder / f"{service.name}.log"
+    environment = base_environment(folder, service.name, os.environ) | service.environment()
+    record = processes.start(
+        service.command(), environment=environment, folder=service.folder, log=log
+    )
+    try:
+        wait_until_ready(service, record, log, clock=time.monotonic)
+        yield
+    finally:
+        # Its state is thrown away, so it need not be left in order.
+        processes.stop(processes.members(folder, service.name, record), grace_s=0.5)
+        print(f"\nend of {log}:", *last_lines(log), sep="\n  ")
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server, for the whole session."""
+    folder = tmp_path_factory.mktemp("object-store")
+    first_port = free_block(PORT_COUNT, random.SystemRandom(), grpc=range(PORT_COUNT))
+    credentials = Credentials.generate()
+    server = SeaweedFS(folder, first_port, credentials, bucket="matinee")
+    with running(server, folder):
+        yield ObjectStore(server, credentials)
+
+
+@pytest.fixture(scope="session")
+def aws(object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AWS]:
+    """A real local SageMaker over that S3, for the whole session."""
+    folder = tmp_path_factory.mktemp("aws")
+    credentials_file = folder / "credentials.json"
+    object_store.credentials.write(credentials_file)
+    port = free_block(1, random.SystemRandom())
+    server = SageMaker(folder / "sagemaker", port, credentials_file, object_store.endpoint)
+    with running(server, folder):
+        yield AWS(
+            s3_endpoint=object_store.endpoint,
+            sagemaker_endpoint=server.address,
+            environment={**object_store.environment, "AWS_ENDPOINT_URL": server.address},
+            session=object_store.session,
+            state=server.folder,
+        )
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore) -> Iterator[str]:
+    """A fresh bucket, emptied and deleted afterwards."""
+    name = f"test-{secrets.token_hex(8)}"
+    client = object_store.client()
+    client.create_bucket(Bucket=name)
+    try:
+        yield name
+    finally:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+            for item in page.get("Contents", ()):
+                client.delete_object(Bucket=name, Key=item["Key"])
+        client.delete_bucket(Bucket=name)
+        client.close()

@@ -1,0 +1,97 @@
+"""Filtering, sorting and paging of the List operations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from matinee.sagemaker.errors import ValidationException
+from matinee.sagemaker.listing import page
+from matinee.sagemaker.store import Resource
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def at(minutes: int) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def job(name: str, created: int, status: str = "Completed", modified: int = 0) -> Resource:
+    return Resource("TrainingJob", name, f"arn:{name}", status, at(created), at(modified), {}, {})
+
+
+JOBS = [
+    job("train-b", 1, "Failed", modified=9),
+    job("train-a", 2, "InProgress", modified=3),
+    job("tune-c", 2, "Completed", modified=5),
+]
+
+
+def answer(request: dict[str, Any], jobs: list[Resource] = JOBS) -> dict[str, Any]:
+    return page(request, jobs, summary_key="Jobs", summarise=lambda job: {"Name": job.name})
+
+
+def names(request: dict[str, Any]) -> list[str]:
+    return [summary["Name"] for summary in answer(request)["Jobs"]]
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({}, ["train-b", "train-a", "tune-c"]),
+        ({"SortOrder": "Descending"}, ["tune-c", "train-a", "train-b"]),
+        ({"SortBy": "Name"}, ["train-a", "train-b", "tune-c"]),
+        ({"SortBy": "Status"}, ["tune-c", "train-b", "train-a"]),
+        ({"NameContains": "rain-"}, ["train-b", "train-a"]),
+        ({"StatusEquals": "Failed"}, ["train-b"]),
+        ({"CreationTimeAfter": at(1)}, ["train-a", "tune-c"]),
+        ({"CreationTimeBefore": at(2)}, ["train-b"]),
+        ({"LastModifiedTimeAfter": at(3)}, ["train-b", "tune-c"]),
+        ({"LastModifiedTimeBefore": at(9)}, ["train-a", "tune-c"]),
+        ({"NameContains": "x"}, []),
+    ],
+)
+def test_filters_and_sorts(request_: dict[str, Any], expected: list[str]) -> None:
+    assert names(request_) == expected
+
+
+def test_an_order_without_meaning_here_is_refused() -> None:
+    with pytest.raises(ValidationException, match="SortBy 'FinalObjectiveMetricValue'"):
+        answer({"SortBy": "FinalObjectiveMetricValue"})
+
+
+def test_ten_by_default_and_no_token_at_the_end() -> None:
+    jobs = [job(f"job-{number:02}", number) for number in range(11)]
+    first = answer({}, jobs)
+    assert len(first["Jobs"]) == 10
+    last = answer({"NextToken": first["NextToken"]}, jobs)
+    assert last == {"Jobs": [{"Name": "job-10"}]}
+
+
+@pytest.mark.parametrize("order", ["Ascending", "Descending"])
+def test_pages_neither_repeat_nor_hide_while_jobs_come_and_go(order: str) -> None:
+    request = {"SortOrder": order, "MaxResults": 1}
+    jobs = [job("a", 1), job("b", 2), job("c", 3)]
+    first = answer(request, jobs)
+    seen = [first["Jobs"][0]["Name"]]
+    without_seen = [item for item in jobs if item.name != seen[0]]
+    token = first["NextToken"]
+    while token is not None:
+        following = answer({**request, "NextToken": token}, without_seen)
+        seen += [summary["Name"] for summary in following["Jobs"]]
+        token = following.get("NextToken")
+    assert seen == (["a", "b", "c"] if order == "Ascending" else ["c", "b", "a"])
+
+
+def test_a_token_of_another_query_is_refused() -> None:
+    token = answer({"MaxResults": 1})["NextToken"]
+    with pytest.raises(ValidationException, match="another query"):
+        answer({"NextToken": token, "StatusEquals": "Failed"})
+
+
+@pytest.mark.parametrize("token", ["x", "e30=", "WzEsMiwzXQ==", "bnVsbA==", "é", "[]"])
+def test_a_made_up_token_is_refused(token: str) -> None:
+    with pytest.raises(ValidationException, match="NextToken"):
+        answer({"NextToken": token})
