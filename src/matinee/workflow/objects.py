@@ -1,0 +1,142 @@
+"""S3 as the steps use it: URIs in and out, whole objects, JSON documents, a folder at a time.
+
+Every object is written by one upload, so readers see all of it or none. Refuses URIs that are not
+`s3://bucket/key`, and turns "not found" and "forbidden" into an `ObjectsError` that names the URI;
+what may pass by itself (a lost connection, a busy server) stays boto's own error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from matinee.workflow.errors import ObjectsError
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key; the key may be empty.
+
+    Raises
+    ------
+    ObjectsError
+        If the URI has another scheme or no bucket.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise ObjectsError(f"{uri!r} is not an S3 URI: it must look like s3://bucket/key")
+    return bucket, key
+
+
+@contextmanager
+def _naming(uri: str, deed: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (403, 404):
+            raise ObjectsError(f"cannot {deed} {uri}: {error}") from error
+        raise
+
+
+class Objects:
+    """The S3 operations of a step, over one client."""
+
+    def __init__(self, client: Any | None = None) -> None:
+        self._client = client or boto3.client("s3")
+
+    def find(self, uri: str) -> list[str]:
+        """Return the URI itself if it is an object, else the objects of the folder, by key.
+
+        A folder's markers and the files that Spark and Hive hide (`_SUCCESS`, `.part.crc`) are left
+        out.
+
+        Raises
+        ------
+        ObjectsError
+            If there is neither an object nor a folder, or the bucket cannot be read.
+        """
+        bucket, key = split_uri(uri)
+        folder = key if key.endswith("/") or not key else f"{key}/"
+        with _naming(uri, "read"):
+            if not key.endswith("/") and self._exists(bucket, key):
+                return [uri]
+            found = [
+                f"s3://{bucket}/{name}"
+                for name in self._keys(bucket, folder)
+                if not name.endswith("/") and name.rpartition("/")[2][0] not in "_."
+            ]
+        if not found:
+            raise ObjectsError(f"there is no object {uri}, nor any object under {uri.rstrip('/')}/")
+        return found
+
+    def list(self, folder: str) -> list[str]:
+        """Return the URIs of all objects below a folder, by key."""
+        bucket, key = split_uri(folder)
+        with _naming(folder, "list"):
+            return [f"s3://{bucket}/{name}" for name in self._keys(bucket, f"{key.rstrip('/')}/")]
+
+    def download(self, uri: str, path: Path) -> None:
+        """Copy an object into a file."""
+        bucket, key = split_uri(uri)
+        with _naming(uri, "read"):
+            self._client.download_file(bucket, key, str(path))
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Copy a file into an object, whole or not at all."""
+        bucket, key = split_uri(uri)
+        with _naming(uri, "write"):
+            self._client.upload_file(str(path), bucket, key)
+
+    def read(self, uri: str) -> bytes:
+        """Return an object's bytes."""
+        bucket, key = split_uri(uri)
+        with _naming(uri, "read"):
+            body: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            return body
+
+    def read_json(self, uri: str) -> Any:
+        """Return the JSON document in an object."""
+        try:
+            return json.loads(self.read(uri))
+        except ValueError as error:
+            raise ObjectsError(f"{uri} is not a JSON document: {error}") from error
+
+    def write_json(self, document: Any, uri: str) -> None:
+        """Write a JSON document, indented, names in the order given."""
+        bucket, key = split_uri(uri)
+        body = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        with _naming(uri, "write"):
+            self._client.put_object(
+                Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json"
+            )
+
+    def delete_folder(self, folder: str) -> int:
+        """Delete all objects below a folder; return how many there were."""
+        bucket, key = split_uri(folder)
+        if not key.strip("/"):
+            raise ObjectsError(f"{folder} is a whole bucket: matinee empties folders only")
+        uris = self.list(folder)
+        with _naming(folder, "delete"):
+            for uri in uris:
+                self._client.delete_object(Bucket=bucket, Key=split_uri(uri)[1])
+        return len(uris)
+
+    def _exists(self, bucket: str, key: str) -> bool:
+        try:
+            self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return False
+            raise
+        return True
+
+    def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+            yield from (item["Key"] for item in page.get("Contents", ()))

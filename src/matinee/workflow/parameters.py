@@ -1,0 +1,350 @@
+"""The run parameters: one table of names, JSON schemas, help texts, defaults and presets.
+
+Airflow's trigger form, its REST API, the command line and `Settings` all read this table, so a
+value that one of them accepts is accepted by all. A parameter that a preset decides defaults to
+null, "as the preset has it". Refuses unknown names and values that break their schema; rules
+between parameters are `Settings`'.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matinee.workflow.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One run parameter, as the trigger form and the validation both need it."""
+
+    name: str
+    default: Any
+    schema: Mapping[str, Any]
+    help: str
+    section: str
+
+
+_BUCKET = r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]"
+_INSTANCE_TYPE = r"^ml\.[a-z0-9\-]+\.[a-z0-9]+$"
+_POSITIVE_INTEGER = {"type": "integer", "minimum": 1}
+_POSITIVE_OR_ZERO = {"type": "number", "minimum": 0}
+_FRACTION = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+_INIT_METHOD = {"type": "string", "enum": ["normal", "uniform", "constant"]}
+
+# What the algorithm takes for a hyperparameter that nobody sets: Amazon SageMaker Developer Guide,
+# "Factorization Machines Hyperparameters"; None where the guide names no value.
+HYPERPARAMETERS: dict[str, tuple[Mapping[str, Any], Any, str]] = {
+    "num_factors": (_POSITIVE_INTEGER, None, "Length of a customer's and a video's vector."),
+    "epochs": (_POSITIVE_INTEGER, 1, "Passes over the training ratings."),
+    "mini_batch_size": (_POSITIVE_INTEGER, 1000, "Ratings in one step of the optimiser."),
+    "bias_lr": (_POSITIVE_OR_ZERO, 0.1, "Learning rate of the global bias."),
+    "linear_lr": (_POSITIVE_OR_ZERO, 0.001, "Learning rate of the biases of customers and videos."),
+    "factors_lr": (_POSITIVE_OR_ZERO, 0.0001, "Learning rate of the vectors."),
+    "bias_wd": (_POSITIVE_OR_ZERO, 0.01, "Weight decay of the global bias."),
+    "linear_wd": (_POSITIVE_OR_ZERO, 0.001, "Weight decay of the biases of customers and videos."),
+    "factors_wd": (_POSITIVE_OR_ZERO, 0.00001, "Weight decay of the vectors."),
+    "bias_init_method": (_INIT_METHOD, "normal", "How the global bias starts."),
+    "linear_init_method": (_INIT_METHOD, "normal", "How the biases of customers and videos start."),
+    "factors_init_method": (_INIT_METHOD, "normal", "How the vectors start."),
+    "bias_init_sigma": (_POSITIVE_OR_ZERO, 0.01, "Standard deviation of a normal start."),
+    "linear_init_sigma": (_POSITIVE_OR_ZERO, 0.01, "Standard deviation of a normal start."),
+    "factors_init_sigma": (_POSITIVE_OR_ZERO, 0.001, "Standard deviation of a normal start."),
+    "bias_init_scale": (_POSITIVE_OR_ZERO, None, "Half-width of a uniform start."),
+    "linear_init_scale": (_POSITIVE_OR_ZERO, None, "Half-width of a uniform start."),
+    "factors_init_scale": (_POSITIVE_OR_ZERO, None, "Half-width of a uniform start."),
+    "bias_init_value": ({"type": "number"}, None, "Value of a constant start."),
+    "linear_init_value": ({"type": "number"}, None, "Value of a constant start."),
+    "factors_init_value": ({"type": "number"}, None, "Value of a constant start."),
+    "clip_gradient": ({"type": "number"}, None, "Gradients are clipped to plus and minus this."),
+    "rescale_grad": ({"type": "number"}, None, "Gradients are multiplied by this."),
+    "eps": ({"type": "number"}, None, "Adam's epsilon."),
+}
+
+# Amazon SageMaker Developer Guide, "Tune a Factorization Machines Model": all are numbers; these
+# two are whole numbers and num_factors is not among them.
+TUNABLE_INTEGERS = frozenset({"epochs", "mini_batch_size"})
+TUNABLE = TUNABLE_INTEGERS | {
+    f"{group}_{suffix}"
+    for group in ("bias", "linear", "factors")
+    for suffix in ("lr", "wd", "init_sigma", "init_scale", "init_value")
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {
+        "num_factors": 64,
+        "epochs": 16,
+        "mini_batch_size": 1000,
+        "bias_lr": 0.003,
+        "linear_lr": 0.003,
+        "factors_lr": 0.003,
+        "bias_wd": 0.0002,
+        "linear_wd": 0.0002,
+        "factors_wd": 0.0002,
+        "factors_init_sigma": 0.02,
+        "tuning_ranges": {
+            "factors_lr": [0.0005, 0.02, "Logarithmic"],
+            "factors_wd": [0.00001, 0.01, "Logarithmic"],
+            "factors_init_sigma": [0.001, 0.1, "Logarithmic"],
+            "epochs": [8, 32],
+        },
+        "tuning_jobs": 8,
+        "tuning_parallel_jobs": 2,
+        "training_instance_type": "ml.c5.xlarge",
+        "training_volume_gb": 30,
+        "training_max_seconds": 3600,
+        "transform_instance_type": "ml.c5.xlarge",
+    },
+    # The published example's values, to the letter.
+    "original": {
+        "num_factors": 64,
+        "epochs": 10,
+        "mini_batch_size": 200,
+        "tuning_ranges": {"factors_lr": [0.0001, 0.2], "factors_init_sigma": [0.0001, 1]},
+        "tuning_jobs": 20,
+        "tuning_parallel_jobs": 2,
+        "training_instance_type": "ml.c5.4xlarge",
+        "training_volume_gb": 30,
+        "training_max_seconds": 3600,
+        "transform_instance_type": "ml.c4.xlarge",
+    },
+}
+
+_COLUMN_NAME = {"type": "string", "minLength": 1}
+_COLUMNS = {
+    "type": ["object", "null"],
+    "properties": dict.fromkeys(("customer", "video", "stars", "title", "time"), _COLUMN_NAME),
+    "required": ["customer", "video", "stars"],
+    "additionalProperties": False,
+}
+_TUNING_RANGES = {
+    "type": "object",
+    "minProperties": 1,
+    "propertyNames": {"enum": sorted(TUNABLE)},
+    "additionalProperties": {
+        "type": "array",
+        "minItems": 2,
+        "maxItems": 3,
+        "prefixItems": [
+            {"type": "number"},
+            {"type": "number"},
+            {"enum": ["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"]},
+        ],
+    },
+}
+
+
+def _decided_by_preset(
+    name: str, schema: Mapping[str, Any], help_text: str, section: str, unset: str = "not set"
+) -> Parameter:
+    values = ", ".join(
+        f"{preset} {json.dumps(chosen[name]) if name in chosen else unset}"
+        for preset, chosen in PRESETS.items()
+    )
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return Parameter(name, None, nullable, f"{help_text} Presets: {values}.", section)
+
+
+def _hyperparameter(name: str) -> Parameter:
+    schema, algorithm_default, help_text = HYPERPARAMETERS[name]
+    unset = "not set" if algorithm_default is None else f"unset ({algorithm_default})"
+    return _decided_by_preset(name, schema, help_text, "Hyperparameters", unset)
+
+
+_DATA = "Ratings"
+_RUN = "Run"
+_MACHINES = "Machines"
+_TUNING = "Tuning"
+
+PARAMETERS: dict[str, Parameter] = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter(
+            "ratings",
+            "s3://matinee/ratings/movielens-100k.tsv.gz",
+            {"type": "string", "pattern": rf"^s3://{_BUCKET}/.+$"},
+            "The ratings: an s3:// object, or a folder whose objects are all read. Amazon Customer"
+            " Reviews TSV, CSV, TSV, JSON Lines (each gzipped or not) or Parquet.",
+            _DATA,
+        ),
+        Parameter(
+            "columns",
+            None,
+            _COLUMNS,
+            "Which column holds the customer, video, stars and, if there, title and time; as an"
+            " object. Null: known by the column names of Amazon Customer Reviews and MovieLens.",
+            _DATA,
+        ),
+        Parameter(
+            "min_ratings_per_customer",
+            5,
+            _POSITIVE_INTEGER,
+            "Customers with fewer ratings are left out.",
+            _DATA,
+        ),
+        Parameter(
+            "min_ratings_per_video",
+            10,
+            _POSITIVE_INTEGER,
+            "Videos with fewer ratings are left out.",
+            _DATA,
+        ),
+        Parameter("train_fraction", 0.6, _FRACTION, "Share of ratings to learn from.", _DATA),
+        Parameter(
+            "validate_fraction", 0.2, _FRACTION, "Share of ratings to choose by in tuning.", _DATA
+        ),
+        Parameter("test_fraction", 0.2, _FRACTION, "Share of ratings to judge by.", _DATA),
+        Parameter(
+            "output",
+            "s3://matinee/runs",
+            {"type": "string", "pattern": rf"^s3://{_BUCKET}(/.*)?$"},
+            "The s3:// folder in which each run has its own.",
+            _RUN,
+        ),
+        Parameter(
+            "role",
+            "matinee-sagemaker",
+            {"type": "string", "pattern": r"^[\w+=,.@/:\-]{1,2048}$"},
+            "IAM role of the SageMaker jobs: a name or an ARN.",
+            _RUN,
+        ),
+        Parameter(
+            "preset",
+            "default",
+            {"type": "string", "enum": list(PRESETS)},
+            "Where null parameters come from: matinee's own values, or the published example's.",
+            _RUN,
+        ),
+        Parameter(
+            "seed",
+            1,
+            {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+            "Decides the split, the start of training and the search of tuning.",
+            _RUN,
+        ),
+        Parameter(
+            "check_interval",
+            2,
+            {"type": "number", "minimum": 0.1, "maximum": 3600},
+            "Seconds between two looks at a running job.",
+            _RUN,
+        ),
+        Parameter(
+            "tune",
+            False,
+            {"type": "boolean"},
+            "Search hyperparameters with a tuning job instead of training once.",
+            _TUNING,
+        ),
+        _decided_by_preset(
+            "tuning_ranges",
+            _TUNING_RANGES,
+            "What tuning searches: an object of hyperparameter to [smallest, largest] or"
+            " [smallest, largest, scaling].",
+            _TUNING,
+        ),
+        _decided_by_preset(
+            "tuning_jobs", {**_POSITIVE_INTEGER, "maximum": 750}, "Training jobs to try.", _TUNING
+        ),
+        _decided_by_preset(
+            "tuning_parallel_jobs",
+            {**_POSITIVE_INTEGER, "maximum": 100},
+            "Training jobs to run at a time.",
+            _TUNING,
+        ),
+        _decided_by_preset(
+            "training_instance_type",
+            {"type": "string", "pattern": _INSTANCE_TYPE},
+            "Instance type of training jobs.",
+            _MACHINES,
+        ),
+        _decided_by_preset(
+            "training_volume_gb",
+            {**_POSITIVE_INTEGER, "maximum": 16384},
+            "Storage of a training job in GB.",
+            _MACHINES,
+        ),
+        _decided_by_preset(
+            "training_max_seconds",
+            {**_POSITIVE_INTEGER, "maximum": 28 * 24 * 3600},
+            "A training job is stopped after this time.",
+            _MACHINES,
+        ),
+        _decided_by_preset(
+            "transform_instance_type",
+            {"type": "string", "pattern": _INSTANCE_TYPE},
+            "Instance type of the batch transform job.",
+            _MACHINES,
+        ),
+        *(_hyperparameter(name) for name in HYPERPARAMETERS),
+    )
+}
+
+
+def validate(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check values against their schemas and add the defaults of the names left out.
+
+    Parameters
+    ----------
+    values : mapping of parameter name to JSON value
+
+    Returns
+    -------
+    dict
+        Every parameter of `PARAMETERS`, nulls still null.
+
+    Raises
+    ------
+    SettingsError
+        Naming every unknown name, and every value that breaks its rule.
+    """
+    from jsonschema import Draft202012Validator  # slow to import, and only tasks validate
+
+    problems = [
+        f"there is no parameter {name!r}; the parameters are {', '.join(PARAMETERS)}"
+        for name in values
+        if name not in PARAMETERS
+    ]
+    complete = {name: parameter.default for name, parameter in PARAMETERS.items()}
+    complete.update((name, value) for name, value in values.items() if name in PARAMETERS)
+    for name, value in complete.items():
+        for error in Draft202012Validator(PARAMETERS[name].schema).iter_errors(value):
+            where = "".join(f"[{part!r}]" for part in error.absolute_path)
+            problems.append(f"{name}{where}: {error.message}")
+        # JSON schema takes 3.0 for an integer; an algorithm that reads "3.0" does not.
+        if isinstance(value, float) and "integer" in PARAMETERS[name].schema["type"]:
+            complete[name] = int(value)
+    refuse(problems)
+    return complete
+
+
+def refuse(problems: list[str]) -> None:
+    """Raise one `SettingsError` that lists the problems, if there are any."""
+    if problems:
+        noun = "parameter is" if len(problems) == 1 else "parameters are"
+        raise SettingsError(f"{len(problems)} run {noun} wrong: " + "; ".join(problems))
+
+
+def from_text(name: str, text: str) -> Any:
+    """Read one parameter's value from a command line's NAME=VALUE.
+
+    A parameter that can only be text takes the text as it is; every other takes JSON, in which text
+    needs no quotes.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such parameter.
+    """
+    if name not in PARAMETERS:
+        refuse([f"there is no parameter {name!r}; the parameters are {', '.join(PARAMETERS)}"])
+    if PARAMETERS[name].schema["type"] == "string":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,148 @@
+"""The settings of one run: validated parameters, the preset filled in, and where outputs lie.
+
+`Settings.from_parameters` is the only door: it checks each value against the table in `parameters`,
+puts the preset's values for nulls, and refuses values that contradict each other, naming all
+problems at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matinee.workflow.parameters import (
+    HYPERPARAMETERS,
+    PARAMETERS,
+    PRESETS,
+    TUNABLE_INTEGERS,
+    refuse,
+    validate,
+)
+
+
+def run_name(run_id: str) -> str:
+    """Name a run, from the id that the orchestrator gave it.
+
+    Fit for the names of SageMaker's jobs: 18 characters, so that the 32 of a tuning job's name
+    suffice.
+    """
+    return f"matinee-{hashlib.sha256(run_id.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a step may need to know of a run's parameters.
+
+    `hyperparameters` holds only those that are sent: the user's and the preset's.
+    """
+
+    ratings: str
+    output: str
+    role: str
+    columns: Mapping[str, str] | None
+    preset: str
+    seed: int
+    check_interval: float
+    min_ratings_per_customer: int
+    min_ratings_per_video: int
+    train_fraction: float
+    validate_fraction: float
+    test_fraction: float
+    tune: bool
+    tuning_ranges: Mapping[str, list[Any]]
+    tuning_jobs: int
+    tuning_parallel_jobs: int
+    training_instance_type: str
+    training_volume_gb: int
+    training_max_seconds: int
+    transform_instance_type: str
+    hyperparameters: Mapping[str, int | float | str]
+
+    @classmethod
+    def from_parameters(cls, values: Mapping[str, Any]) -> Settings:
+        """Validate run parameters and fill in the preset.
+
+        Parameters
+        ----------
+        values : mapping
+            Parameter name to JSON value; names left out and nulls take their defaults.
+
+        Raises
+        ------
+        SettingsError
+            Listing every problem: the name, the value and the rule it breaks.
+        """
+        complete = validate(values)
+        preset = PRESETS[complete["preset"]]
+        complete = {
+            name: preset.get(name) if value is None else value for name, value in complete.items()
+        }
+        complete["output"] = complete["output"].rstrip("/")
+        refuse(_contradictions(complete))
+        hyperparameters = {
+            name: complete.pop(name) for name in HYPERPARAMETERS if complete[name] is not None
+        }
+        fields = {name: value for name, value in complete.items() if name not in HYPERPARAMETERS}
+        return cls(**fields, hyperparameters=hyperparameters)
+
+    def to_parameters(self) -> dict[str, Any]:
+        """Return the run parameters with every preset value spelled out."""
+        return {
+            name: self.hyperparameters.get(name) if name in HYPERPARAMETERS else getattr(self, name)
+            for name in PARAMETERS
+        }
+
+    def folder(self, run: str) -> str:
+        """Return the URI of the run's folder, without a last slash: it holds all the run writes."""
+        return f"{self.output}/{run}"
+
+
+def _contradictions(complete: Mapping[str, Any]) -> list[str]:
+    """Return the rules between parameters that do not hold."""
+    problems = []
+    fractions = [complete[f"{split}_fraction"] for split in ("train", "validate", "test")]
+    if not math.isclose(sum(fractions), 1, abs_tol=1e-9):
+        problems.append(
+            "train_fraction, validate_fraction and test_fraction are"
+            f" {fractions[0]}, {fractions[1]} and {fractions[2]}: they must add up to 1"
+        )
+    if f"{complete['output']}/".startswith(f"{complete['ratings'].rstrip('/')}/"):
+        problems.append(
+            f"output {complete['output']!r} lies under ratings {complete['ratings']!r}:"
+            " the next run would read what this one writes"
+        )
+    if complete["tuning_parallel_jobs"] > complete["tuning_jobs"]:
+        problems.append(
+            f"tuning_parallel_jobs {complete['tuning_parallel_jobs']} is more than"
+            f" tuning_jobs {complete['tuning_jobs']}"
+        )
+    columns = list((complete["columns"] or {}).values())
+    if len(set(columns)) < len(columns):
+        problems.append(f"columns {complete['columns']}: one column cannot hold two things")
+    for name, (low, high, *scaling) in complete["tuning_ranges"].items():
+        problems.extend(_range_problems(name, low, high, scaling))
+    return problems
+
+
+def _range_problems(name: str, low: float, high: float, scaling: list[str]) -> list[str]:
+    where = f"tuning_ranges[{name!r}]"
+    problems = []
+    if low >= high:
+        problems.append(f"{where}: smallest {low} must be below largest {high}")
+    rule = HYPERPARAMETERS[name][0]
+    if low < rule.get("minimum", -math.inf):
+        problems.append(f"{where}: {low} is less than the minimum of {rule['minimum']}")
+    whole = name in TUNABLE_INTEGERS
+    if whole and not (float(low).is_integer() and float(high).is_integer()):
+        problems.append(f"{where}: {low} and {high} must be whole numbers")
+    if scaling == ["Logarithmic"] and low <= 0:
+        problems.append(f"{where}: Logarithmic needs a smallest value above 0, not {low}")
+    if scaling == ["ReverseLogarithmic"] and (whole or low < 0 or high >= 1):
+        problems.append(
+            f"{where}: ReverseLogarithmic needs a fractional hyperparameter with 0 <= smallest and"
+            f" largest < 1, not {low} and {high}"
+        )
+    return problems

@@ -1,0 +1,81 @@
+"""Asks Airflow about the DAG, or runs it several times in one process; prints JSON lines.
+
+Usage: python drive.py describe | python drive.py run CONF... Airflow is configured by AIRFLOW__*
+variables, so it lives in a process of its own; it takes seconds to start, so all runs share one.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from datetime import datetime
+from typing import Any
+
+
+def describe() -> dict[str, Any]:
+    """Parse the DAG file as Airflow does, with the network out of reach."""
+
+    def refuse(*_arguments: object) -> None:
+        raise AssertionError("the DAG file opened a connection while it was parsed")
+
+    from airflow.dag_processing.dagbag import DagBag
+
+    socket.socket.connect = refuse  # type: ignore[method-assign]
+    bag = DagBag()
+    dag = bag.dags["recommender"]
+    return {
+        "errors": list(bag.import_errors.values()),
+        "dags": list(bag.dags),
+        "tasks": {
+            task.task_id: {
+                "class": task.task_type,
+                "upstream": sorted(task.upstream_task_ids),
+                "trigger_rule": task.trigger_rule.value,
+                "setup": task.is_setup,
+                "teardown": task.is_teardown,
+                "doc": task.doc_md,
+                "retries": task.retries,
+            }
+            for task in dag.tasks
+        },
+        "schedule": dag.schedule,
+        "doc": dag.doc_md,
+        "params": {
+            name: {"default": param.value, "help": param.description, "schema": param.schema}
+            for name in dag.params
+            for param in [dag.params.get_param(name)]
+        },
+        "heavy": sorted({"duckdb", "numba", "numpy", "pyarrow", "scipy"} & set(sys.modules)),
+    }
+
+
+def run(conf: dict[str, Any]) -> dict[str, Any]:
+    """Run the DAG to its end, one task after the other; `run_after` decides the run's id."""
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    dag = DagBag().dags["recommender"]
+    run_after = datetime.fromisoformat(conf.pop("run_after"))
+    dag_run = dag.test(run_conf=conf, run_after=run_after)
+    with create_session() as session:
+        results = {
+            row.task_id: XComModel.deserialize_value(row)
+            for row in session.query(XComModel).filter_by(run_id=dag_run.run_id, key="return_value")
+        }
+        instances = dag_run.get_task_instances(session=session)
+        return {
+            "run_id": dag_run.run_id,
+            "state": dag_run.state.value,
+            "tasks": {instance.task_id: instance.state for instance in instances},
+            "tries": {instance.task_id: instance.try_number for instance in instances},
+            "results": results,
+        }
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "describe":
+        print("\nANSWER " + json.dumps(describe(), default=repr), flush=True)
+    for conf in sys.argv[2:]:
+        print("\nANSWER " + json.dumps(run(json.loads(conf)), default=repr), flush=True)

@@ -1,0 +1,89 @@
+"""The DAG file, as Airflow parses it: with no network, no credentials and nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import matinee.dags
+from matinee.workflow.parameters import PARAMETERS
+from tests.dags.conftest import Drive
+
+FILE = Path(matinee.dags.__file__).parent / "recommender.py"
+UPSTREAM = {
+    "start": [],
+    "preprocess": ["start"],
+    "prepare": ["preprocess"],
+    "branch": ["prepare"],
+    "train": ["branch"],
+    "tune": ["branch"],
+    "predict": ["train", "tune"],
+    "evaluate": ["predict", "prepare", "preprocess"],
+    "clean_up": ["evaluate", "start"],
+}
+
+
+@pytest.fixture(scope="module")
+def dag(drive: Drive) -> dict[str, Any]:
+    [answer] = drive("describe")
+    return answer
+
+
+def test_it_is_one_dag_without_errors_or_schedule(dag: dict[str, Any]) -> None:
+    assert dag["errors"] == []
+    assert dag["dags"] == ["recommender"]
+    assert dag["schedule"] is None
+
+
+def test_the_tasks_are_the_workflows(dag: dict[str, Any]) -> None:
+    assert {name: task["upstream"] for name, task in dag["tasks"].items()} == UPSTREAM
+
+
+def test_the_jobs_are_sent_by_stock_operators(dag: dict[str, Any]) -> None:
+    classes = {name: dag["tasks"][name]["class"] for name in ("train", "tune", "predict")}
+    assert classes == {
+        "train": "SageMakerTrainingOperator",
+        "tune": "SageMakerTuningOperator",
+        "predict": "SageMakerTransformOperator",
+    }
+
+
+def test_predicting_follows_either_branch_and_clean_up_all(dag: dict[str, Any]) -> None:
+    tasks = dag["tasks"]
+    assert tasks["predict"]["trigger_rule"] == "none_failed_min_one_success"
+    assert tasks["start"]["setup"]
+    assert tasks["clean_up"]["teardown"]
+    assert tasks["clean_up"]["trigger_rule"] == "all_done_setup_success"
+
+
+def test_the_dag_and_every_task_are_documented(dag: dict[str, Any]) -> None:
+    for name, task in dag["tasks"].items():
+        assert task["doc"].endswith(".")
+        assert f"{name}" in dag["doc"]
+
+
+def test_the_trigger_form_is_the_table_of_parameters(dag: dict[str, Any]) -> None:
+    assert dag["params"] == {
+        name: {
+            "default": parameter.default,
+            "help": parameter.help,
+            "schema": {**parameter.schema, "section": parameter.section},
+        }
+        for name, parameter in PARAMETERS.items()
+    }
+
+
+def test_parsing_imports_nothing_heavy(dag: dict[str, Any]) -> None:
+    assert dag["heavy"] == []
+
+
+def test_nothing_in_the_file_knows_where_aws_is() -> None:
+    words = {"endpoint", "localhost", "127.0.0.1", "port", "environ", "aws_access_key_id"}
+    tree = ast.parse(FILE.read_text())
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
+    assert not {name for name in names if name.lower() in words or "endpoint" in name}

@@ -1,0 +1,237 @@
+"""Whole runs of the DAG with Airflow's own operators, against the local SageMaker."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from matinee import recordio
+from matinee.workflow.images import factorization_machines
+from matinee.workflow.prepare import Prepared
+from matinee.workflow.requests import job_name, training_request
+from matinee.workflow.settings import Settings, run_name
+from tests.conftest import AWS, ObjectStore
+from tests.dags.conftest import Drive
+from tests.workflow.conftest import as_csv, grid
+
+Runs = dict[str, dict[str, Any]]
+
+# The first run is of this day, the second of the next, and so on: it decides their ids.
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ROLE = "arn:aws:iam::000000000000:role/matinee-sagemaker"
+
+SMALL = {"num_factors": 2, "epochs": 2, "check_interval": 0.2}
+RUNS: Runs = {
+    "train": {"seed": 3},
+    "tune": {"tune": True, "tuning_jobs": 2, "tuning_ranges": {"factors_lr": [0.001, 0.1]}},
+    "bad ratings": {"ratings": "bad.csv"},
+    "bad parameters": {"train_fraction": 0.5},
+    "diverging": {"factors_init_method": "constant", "factors_init_value": 1e38},
+    "too long": {"epochs": 1_000_000_000, "training_max_seconds": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def bucket(object_store: ObjectStore) -> str:
+    """A bucket with good and bad ratings for all runs; it goes with the object store."""
+    name = f"test-{secrets.token_hex(8)}"
+    client = object_store.client()
+    client.create_bucket(Bucket=name)
+    client.put_object(Bucket=name, Key="good.csv", Body=as_csv(grid(12, 12)).encode())
+    client.put_object(Bucket=name, Key="bad.csv", Body=as_csv([("c", "v", "five")]).encode())
+    client.close()
+    return name
+
+
+@pytest.fixture(scope="module")
+def left_running(aws: AWS, bucket: str) -> str:
+    """A job without end, as a killed try of the first run would leave it; return its name."""
+    run = run_name(f"manual__{START.isoformat()}")
+    settings = Settings.from_parameters({"role": ROLE, "epochs": 10**9})
+    prepared: Prepared = {
+        "run": run,
+        "train": f"s3://{bucket}/left/",
+        "validate": f"s3://{bucket}/left/",
+        "test": "",
+        "feature_dim": 2,
+        "rating_counts": {},
+        "test_chunks": [],
+    }
+    name = job_name(run, "train", 0)
+    rating = recordio.encode(csr_matrix([[1, 1]], dtype="f4"), np.array([3], "f4"))
+    s3, sagemaker = aws.client("s3"), aws.client("sagemaker")
+    s3.put_object(Bucket=bucket, Key="left/rating.protobuf", Body=rating)
+    image = factorization_machines("us-east-1")
+    sagemaker.create_training_job(**training_request(settings, prepared, name=name, image=image))
+    s3.close()
+    sagemaker.close()
+    return name
+
+
+@pytest.fixture(scope="module")
+def runs(drive: Drive, aws: AWS, bucket: str, left_running: str) -> Runs:
+    """Do all of `RUNS`."""
+    del left_running
+    confs = []
+    for number, more in enumerate(RUNS.values()):
+        conf = {"ratings": "good.csv", "output": f"s3://{bucket}/runs", **SMALL, **more}
+        conf["ratings"] = f"s3://{bucket}/{conf['ratings']}"
+        conf["run_after"] = (START + timedelta(days=number)).isoformat()
+        confs.append(json.dumps(conf))
+    answers = drive("run", *confs, more=aws.environment)
+    return dict(zip(RUNS, answers, strict=True))
+
+
+@pytest.fixture
+def sagemaker(aws: AWS) -> Iterator[Any]:
+    client = aws.client("sagemaker")
+    yield client
+    client.close()
+
+
+def written(aws: AWS, bucket: str, run: str) -> dict[str, bytes]:
+    """Return the objects in the run's folder, by their keys in it."""
+    client = aws.client("s3")
+    folder = f"runs/{run}/"
+    found = client.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", [])
+    objects = {
+        item["Key"].removeprefix(folder): client.get_object(Bucket=bucket, Key=item["Key"])[
+            "Body"
+        ].read()
+        for item in found
+    }
+    client.close()
+    return objects
+
+
+def training_jobs(sagemaker: Any, run: str) -> dict[str, str]:
+    summaries = sagemaker.list_training_jobs(NameContains=f"{run}-")["TrainingJobSummaries"]
+    return {job["TrainingJobName"]: job["TrainingJobStatus"] for job in summaries}
+
+
+def test_a_run_trains_predicts_evaluates_and_cleans_up(
+    runs: Runs, aws: AWS, sagemaker: Any, bucket: str
+) -> None:
+    done = runs["train"]
+    assert done["state"] == "success"
+    assert done["tasks"].pop("tune") == "skipped"
+    assert set(done["tasks"].values()) == {"success"}
+    name = run_name(done["run_id"])
+    objects = written(aws, bucket, name)
+    assert sorted(objects) == [
+        "metrics.json",
+        f"predict/{name}-predict-1/test_0.protobuf.out",
+        "preprocess/customers.parquet",
+        "preprocess/ratings/test.parquet",
+        "preprocess/ratings/train.parquet",
+        "preprocess/ratings/validate.parquet",
+        "preprocess/report.json",
+        "preprocess/videos.parquet",
+        "summary.json",
+        f"train/{name}-train-1/output/model.tar.gz",
+    ]
+    assert done["results"]["evaluate"]["summary"] == f"s3://{bucket}/runs/{name}/summary.json"
+    assert done["results"]["clean_up"]["deleted_models"] == [f"{name}-predict-1"]
+    summary = json.loads(objects["summary.json"])
+    assert summary["training"]["job"] == f"{name}-train-1"
+    assert summary["training"]["hyperparameters"]["epochs"] == "2"
+    assert summary["metrics"]["rows"] == len(
+        objects[f"predict/{name}-predict-1/test_0.protobuf.out"].splitlines()
+    )
+    job = sagemaker.describe_training_job(TrainingJobName=f"{name}-train-1")
+    assert job["Environment"] == {"MATINEE_SEED": "3"}
+    assert {metric["MetricName"] for metric in job["FinalMetricDataList"]} >= {"test:rmse"}
+
+
+def test_a_job_that_an_earlier_try_left_running_is_stopped_first(
+    runs: Runs, sagemaker: Any, left_running: str
+) -> None:
+    job = sagemaker.describe_training_job(TrainingJobName=left_running)
+    assert job["TrainingJobStatus"] == "Stopped"
+    # By the task that trains, that is, and not by the one that cleans up.
+    assert runs["train"]["results"]["clean_up"]["stopped_jobs"] == []
+
+
+def test_a_run_tunes_and_goes_on_with_the_best_model(
+    runs: Runs, aws: AWS, sagemaker: Any, bucket: str
+) -> None:
+    done = runs["tune"]
+    assert done["state"] == "success"
+    assert done["tasks"].pop("train") == "skipped"
+    assert set(done["tasks"].values()) == {"success"}
+    name = run_name(done["run_id"])
+    tuning = sagemaker.describe_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=f"{name}-tune-1"
+    )
+    best = tuning["BestTrainingJob"]
+    objects = written(aws, bucket, name)
+    summary = json.loads(objects["summary.json"])
+    assert summary["training"]["tuned"] is True
+    assert summary["training"]["tuning_job"] == f"{name}-tune-1"
+    assert summary["training"]["job"] == best["TrainingJobName"]
+    assert (
+        summary["training"]["hyperparameters"]["factors_lr"]
+        == (best["TunedHyperParameters"]["factors_lr"])
+    )
+    model = f"tune/{best['TrainingJobName']}/output/model.tar.gz"
+    assert summary["artifacts"]["model"] == f"s3://{bucket}/runs/{name}/{model}"
+    assert model in objects
+
+
+def test_refused_ratings_fail_at_once_and_are_cleaned_up_after(
+    runs: Runs, aws: AWS, bucket: str
+) -> None:
+    done = runs["bad ratings"]
+    assert done["state"] == "failed"
+    states = done["tasks"]
+    assert (states["start"], states["preprocess"], states["clean_up"]) == (
+        "success",
+        "failed",
+        "success",
+    )
+    assert {states[task] for task in ("prepare", "branch", "predict", "evaluate")} == {
+        "upstream_failed"
+    }
+    assert done["tries"]["preprocess"] == 1
+    assert "1 stars not a number" in done["log"]
+    assert written(aws, bucket, run_name(done["run_id"])) == {}
+
+
+def test_contradicting_parameters_fail_the_start(runs: Runs) -> None:
+    done = runs["bad parameters"]
+    assert done["state"] == "failed"
+    assert done["tasks"].pop("start") == "failed"
+    assert set(done["tasks"].values()) == {"upstream_failed"}
+    assert "they must add up to 1" in done["log"]
+
+
+def test_a_training_that_fails_is_tried_again_under_another_name(
+    runs: Runs, aws: AWS, sagemaker: Any, bucket: str
+) -> None:
+    done = runs["diverging"]
+    assert done["state"] == "failed"
+    assert done["tasks"]["train"] == "failed"
+    assert done["tasks"]["clean_up"] == "success"
+    assert done["tries"]["train"] == 2
+    name = run_name(done["run_id"])
+    assert training_jobs(sagemaker, name) == {f"{name}-train-{n}": "Failed" for n in (1, 2)}
+    assert done["results"]["clean_up"]["deleted_objects"] == 3
+    assert not any(key.startswith("prepare/") for key in written(aws, bucket, name))
+
+
+def test_a_training_that_runs_out_of_time_is_not_taken_for_a_success(
+    runs: Runs, sagemaker: Any
+) -> None:
+    done = runs["too long"]
+    assert done["state"] == "failed"
+    assert (done["tasks"]["train"], done["tries"]["train"]) == ("failed", 1)
+    assert "ended as Stopped (MaxRuntimeExceeded), not as Completed" in done["log"]
+    name = run_name(done["run_id"])
+    assert training_jobs(sagemaker, name) == {f"{name}-train-1": "Stopped"}

@@ -1,0 +1,70 @@
+"""Settings: presets fill nulls, contradictions are refused, a run has one name and folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from matinee.workflow.errors import SettingsError
+from matinee.workflow.parameters import PRESETS
+from matinee.workflow.settings import Settings, run_name
+
+
+def test_nothing_given_is_the_default_preset() -> None:
+    settings = Settings.from_parameters({})
+    preset = PRESETS["default"]
+    assert settings.hyperparameters["factors_lr"] == preset["factors_lr"]
+    assert settings.tuning_ranges == preset["tuning_ranges"]
+    assert "clip_gradient" not in settings.hyperparameters
+
+
+def test_a_value_of_ones_own_goes_before_the_preset() -> None:
+    settings = Settings.from_parameters({"preset": "original", "epochs": 3, "factors_lr": None})
+    assert settings.hyperparameters == {"num_factors": 64, "epochs": 3, "mini_batch_size": 200}
+    assert settings.training_instance_type == "ml.c5.4xlarge"
+
+
+def test_settings_survive_the_way_through_parameters() -> None:
+    settings = Settings.from_parameters({"preset": "original", "bias_wd": 0.5, "seed": 7})
+    assert Settings.from_parameters(settings.to_parameters()) == settings
+
+
+def test_a_zero_is_a_value_and_not_the_presets() -> None:
+    assert Settings.from_parameters({"factors_wd": 0}).hyperparameters["factors_wd"] == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ({"train_fraction": 0.7}, "are 0.7, 0.2 and 0.2: they must add up to 1"),
+        ({"ratings": "s3://abc/x", "output": "s3://abc/x/runs"}, "lies under ratings 's3://abc/x'"),
+        ({"ratings": "s3://abc/x/", "output": "s3://abc/x"}, "lies under ratings"),
+        ({"tuning_jobs": 2, "tuning_parallel_jobs": 3}, "3 is more than tuning_jobs 2"),
+        (
+            {"columns": {"customer": "a", "video": "a", "stars": "b"}},
+            "one column cannot hold two things",
+        ),
+        ({"tuning_ranges": {"epochs": [5, 5]}}, "smallest 5 must be below largest 5"),
+        ({"tuning_ranges": {"epochs": [1.5, 5]}}, "1.5 and 5 must be whole numbers"),
+        ({"tuning_ranges": {"epochs": [0, 5]}}, "0 is less than the minimum of 1"),
+        ({"tuning_ranges": {"bias_wd": [-1, 5]}}, "-1 is less than the minimum of 0"),
+        ({"tuning_ranges": {"bias_wd": [0, 5, "Logarithmic"]}}, "above 0, not 0"),
+        ({"tuning_ranges": {"bias_wd": [0, 1, "ReverseLogarithmic"]}}, "not 0 and 1"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(values: dict[str, Any], rule: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_parameters(values)
+    assert rule in str(refusal.value)
+
+
+def test_output_beside_the_ratings_is_fine() -> None:
+    settings = Settings.from_parameters({"ratings": "s3://abc/x", "output": "s3://abc/xy/"})
+    assert settings.folder("matinee-1") == "s3://abc/xy/matinee-1"
+
+
+def test_a_run_is_named_after_its_id() -> None:
+    # printf 'manual__1' | sha256sum
+    assert run_name("manual__1") == "matinee-19b04f5690"
+    assert run_name("manual__2") != run_name("manual__1")
