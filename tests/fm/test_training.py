@@ -36,6 +36,8 @@ CASES = {
     "regressor": GIVEN,
     "classifier": CLASSIFIER,
     "clipped": replace(GIVEN, clip_gradient=0.05),
+    # A bias that jumps over its goal, so that both bounds and neither are met.
+    "clipped on both sides": replace(GIVEN, clip_gradient=1.0, bias_lr=6.0, epochs=5),
     "clipped by 0 is not clipped": replace(GIVEN, clip_gradient=0.0),
     "clipped below 0 is not clipped": replace(GIVEN, clip_gradient=-0.01),
     "gradients rescaled": replace(GIVEN, rescale_grad=0.01),

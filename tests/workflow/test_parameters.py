@@ -31,7 +31,7 @@ def test_every_value_of_a_preset_keeps_its_schema(preset: str) -> None:
 
 
 def test_the_help_of_a_parameter_that_presets_decide_names_their_values() -> None:
-    assert PARAMETERS["mini_batch_size"].help.endswith("Presets: default 1000, original 200.")
+    assert PARAMETERS["epochs"].help.endswith("Presets: default 15, original 10.")
     assert "original unset (0.1)" in PARAMETERS["bias_lr"].help
     decided = {name for preset in PRESETS.values() for name in preset} | set(HYPERPARAMETERS)
     assert {p.name for p in PARAMETERS.values() if "Presets:" in p.help} == decided

@@ -137,6 +137,7 @@ def test_half_a_surrogate_pair_does_no_harm(path: Path) -> None:
         ),
         (b"user_id,item_id,rating,x\nc,v,5,\xff\nc,v,5,x\n", 2, {}),
         (b"user_id,item_id,rating\nc\xff,v\nc,v,5\n", 1, {WRONG_FIELD_COUNT: 1}),
+        (b"user_id,item_id,rating\n\n\xc3", 0, {WRONG_FIELD_COUNT: 1}),
         (
             b'{"user_id":1,"item_id":2,"rating":3}\n{"user_id":\n[1]\n7\n \n',
             1,
@@ -150,6 +151,7 @@ def test_half_a_surrogate_pair_does_no_harm(path: Path) -> None:
         "a carriage return amid a row",
         "not utf-8 where nobody looks",
         "short and not utf-8",
+        "half a character",
         "json",
         "json too deep",
     ],

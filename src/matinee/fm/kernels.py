@@ -349,8 +349,6 @@ def train_batches(
                     )  # fmt: skip
         padding = begin + rules.mini_batch_size - end
         if padding > 0:
-            if not math.isfinite(bias[0]):
-                return n - 1
             scores[n] = _logistic(bias[0]) if rules.classifier else bias[0]
             bias_gradient += np.float32(padding) * scores[n]
         step += 1

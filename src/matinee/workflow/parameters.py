@@ -73,22 +73,24 @@ TUNABLE = TUNABLE_INTEGERS | {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
+    # matinee's own values, chosen by trials on MovieLens 100K.
     "default": {
         "num_factors": 64,
-        "epochs": 16,
-        "mini_batch_size": 1000,
-        "bias_lr": 0.003,
+        "epochs": 15,
+        "mini_batch_size": 200,
+        "bias_lr": 0.01,
         "linear_lr": 0.003,
-        "factors_lr": 0.003,
-        "bias_wd": 0.0002,
+        "factors_lr": 0.0006,
         "linear_wd": 0.0002,
-        "factors_wd": 0.0002,
-        "factors_init_sigma": 0.02,
+        "factors_wd": 0.0004,
+        "factors_init_sigma": 0.01,
+        "bias_init_method": "constant",
+        "bias_init_value": 3.5,
         "tuning_ranges": {
-            "factors_lr": [0.0005, 0.02, "Logarithmic"],
-            "factors_wd": [0.00001, 0.01, "Logarithmic"],
-            "factors_init_sigma": [0.001, 0.1, "Logarithmic"],
-            "epochs": [8, 32],
+            "factors_lr": [0.0003, 0.0015, "Logarithmic"],
+            "factors_wd": [0.0002, 0.001, "Logarithmic"],
+            "linear_lr": [0.001, 0.01, "Logarithmic"],
+            "epochs": [10, 20, "Linear"],
         },
         "tuning_jobs": 8,
         "tuning_parallel_jobs": 2,

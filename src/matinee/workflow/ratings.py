@@ -266,9 +266,9 @@ class _ReadableUtf8(io.RawIOBase):
         """Tell whether nothing but line ends is left; blank lines in front are no rows."""
         while not self._rest.lstrip(b"\r\n"):
             block = self._stream.read(BLOCK_BYTES)
+            self._rest = self._decoder.decode(block, final=not block).encode()
             if not block:
-                return True
-            self._rest = self._decoder.decode(block).encode()
+                return not self._rest
         return False
 
     def read(self, size: int = -1) -> bytes:
