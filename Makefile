@@ -1,0 +1,71 @@
+# The words of this project. Each sets up .venv by itself, from a plain python3 (3.11 to 3.13); the
+# package index, proxy and certificates are those that pip and uv are configured for.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+READY := .venv/.ready
+BIN := .venv/bin
+
+# uv does not read pip's variables; a mirror or a certificate given for pip is meant for it as well.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_CERT
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
+
+.PHONY: help setup run up down status test check tour bench
+
+help:
+	@echo "make run     the whole workflow on this machine: ratings to recommendations"
+	@echo "make up      start the local stack and leave it running;  make status, make down"
+	@echo "make test    the tests"
+	@echo "make check   style and types"
+	@echo "make tour    every command of the documentation, for real"
+	@echo "make bench   the benchmarks"
+	@echo "make setup   only .venv"
+
+run: $(READY)
+	$(BIN)/matinee run $(ARGS)
+
+up down status: $(READY)
+	$(BIN)/matinee $@ $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check --preview --select AIR src/matinee/dags
+	$(BIN)/mypy
+	$(BIN)/python docs/tables.py --check
+
+tour: $(READY)
+	$(BIN)/python -m tests.tour
+
+bench: $(READY)
+	set -e; for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done
+
+setup: $(READY)
+
+$(READY): pyproject.toml uv.lock .uv/uv-$(UV_VERSION)
+ifeq ($(strip $(UV_DEFAULT_INDEX) $(UV_INDEX_URL) $(UV_INDEX) $(UV_EXTRA_INDEX_URL)),)
+	.uv/bin/uv sync --frozen --all-extras --python $(PYTHON)
+else
+	@# The lock file names where its files came from; another index is asked for the same files.
+	.uv/bin/uv export --quiet --frozen --all-extras --no-emit-project --output-file .uv/locked.txt
+	test -e $(BIN)/python || .uv/bin/uv venv --python $(PYTHON) .venv
+	.uv/bin/uv pip sync --python $(BIN)/python --require-hashes .uv/locked.txt
+	.uv/bin/uv pip install --python $(BIN)/python --no-deps --editable .
+endif
+	@touch $@
+
+.uv/uv-$(UV_VERSION):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "matinee needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is: $$($(PYTHON) --version 2>&1)" >&2; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .uv || { \
+	  echo "$(PYTHON) -m venv failed; Debian and Ubuntu have it in the package python3-venv" >&2; exit 1; }
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@

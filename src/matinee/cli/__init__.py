@@ -1,0 +1,64 @@
+"""The front door: `matinee up`, `down`, `status`, `logs`, `env`, `data` and `run`.
+
+Each module holds the commands of one noun. What a user can mend ends as one line on the error
+stream and exit code 1, never as a traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+
+from matinee.cli import data, run, stack
+from matinee.datasets.movielens import DatasetError
+from matinee.stack.airflow_api import AirflowError
+from matinee.stack.errors import StackError
+from matinee.workflow.errors import WorkflowError
+
+KNOWN = (
+    AirflowError,
+    BotoCoreError,
+    ClientError,
+    DatasetError,
+    StackError,
+    WorkflowError,
+    httpx.TransportError,
+)
+
+
+class _Front(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KNOWN as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Front, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="MATINEE_HOME",
+    default=Path("~/.matinee"),
+    show_default=True,
+    show_envvar=True,
+    help="The folder of the local stack: its keys, ports, data and logs.",
+)
+@click.version_option(package_name="matinee")
+@click.pass_context
+def main(context: click.Context, home: Path) -> None:
+    """Build a recommender end to end with SageMaker and Airflow, on this machine."""
+    context.obj = home.expanduser().resolve()
+
+
+main.add_command(stack.up)
+main.add_command(stack.down)
+main.add_command(stack.status)
+main.add_command(stack.logs)
+main.add_command(stack.env)
+main.add_command(data.data)
+main.add_command(run.run)

@@ -1,0 +1,84 @@
+"""What a finished run has to say, from its summary.json, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from matinee.cli.screen import say
+
+PREDICTORS = {
+    "model": "Factorization Machines",
+    "bias": "customer and video biases",
+    "mean": "mean of all stars",
+}
+
+
+def show(summary: Mapping[str, Any], screen: Console) -> None:
+    """Print the data funnel, the errors beside the baselines, recommendations and places."""
+    _show_funnel(summary["funnel"], summary["malformed"], screen)
+    _show_metrics(summary["metrics"], summary["training"], screen)
+    _show_recommendations(summary["recommendations"], screen)
+    for name in ("model", "predictions", "metrics", "report"):
+        # Not in a table, which would break long ones apart.
+        say(screen, f"{name:<12} {summary['artifacts'][name]}")
+
+
+def show_seconds(tasks: Sequence[Mapping[str, Any]], screen: Console) -> None:
+    """Print how long each task took, last try only."""
+    seconds = _table("Tasks", "task", "state", ">seconds")
+    for instance in tasks:
+        duration = instance["duration"]
+        took = f"{duration:.1f}" if duration else ""
+        seconds.add_row(instance["task_id"], instance["state"] or "not started", took)
+    screen.print(seconds)
+
+
+def _show_funnel(
+    funnel: Sequence[Mapping[str, Any]], malformed: Mapping[str, Any], screen: Console
+) -> None:
+    table = _table("Ratings", "step", ">ratings", ">customers", ">videos")
+    for step in funnel:
+        counts = (f"{step[column]:,}" for column in ("ratings", "customers", "videos"))
+        table.add_row(Text(step["step"]), *counts)
+    screen.print(table)
+    causes = ", ".join(f"{count:,} {cause}" for cause, count in malformed["causes"].items())
+    say(screen, f"malformed rows: {causes or 'none'}")
+
+
+def _show_metrics(metrics: Mapping[str, Any], training: Mapping[str, Any], screen: Console) -> None:
+    table = _table(
+        f"Errors on {metrics['rows']:,} test ratings", "predictor", ">RMSE", ">MSE", ">MAE"
+    )
+    for name, title in PREDICTORS.items():
+        errors = metrics[name]
+        table.add_row(title, *(f"{errors[error]:.4f}" for error in ("rmse", "mse", "mae")))
+    screen.print(table)
+    tuning = f", the best of tuning job {training['tuning_job']}" if training["tuned"] else ""
+    say(screen, f"training job {training['job']}{tuning}")
+
+
+def _show_recommendations(recommendations: Mapping[str, Any], screen: Console) -> None:
+    table = _table(
+        f"For customer {recommendations['customer']}, who rated {recommendations['rated']:,}",
+        ">",
+        "title",
+        ">predicted stars",
+    )
+    for item in recommendations["items"]:
+        table.add_row(str(item["rank"]), Text(item["title"]), f"{item['stars']:.2f}")
+    screen.print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """Make a table; a column whose name starts with > is aligned to the right."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(
+            column.removeprefix(">"), justify="right" if column.startswith(">") else "left"
+        )
+    return table

@@ -1,0 +1,160 @@
+"""Watching a run of the DAG until it ends, and telling why it failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+
+from matinee.cli.board import Board, Mark
+from matinee.cli.screen import say
+from matinee.stack.airflow import DAG_ID
+from matinee.stack.airflow_api import AirflowAPI, AirflowError
+from matinee.stack.stack import Stack
+from matinee.workflow.requests import job_name
+from matinee.workflow.settings import run_name
+
+POLL_S = 0.5
+SILENCE_LIMIT_S = 60.0  # a busy machine may keep Airflow from answering for a while
+LAST_LINES = 12
+
+MARKS = {
+    None: Mark.IDLE,
+    "success": Mark.DONE,
+    "failed": Mark.FAILED,
+    "upstream_failed": Mark.FAILED,
+    "skipped": Mark.SKIPPED,
+    "removed": Mark.SKIPPED,
+}
+# How boto3 asks for the job that a task started.
+JOBS = {
+    "train": ("describe_training_job", "TrainingJobName"),
+    "tune": ("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
+    "predict": ("describe_transform_job", "TransformJobName"),
+}
+
+
+def watch(api: AirflowAPI, run_id: str, screen: Console) -> tuple[str, list[dict[str, Any]]]:
+    """Show the tasks of a run until it ends.
+
+    Returns
+    -------
+    tuple of str and list
+        The state of the run, `success` or `failed`, and its task instances in their order.
+
+    Raises
+    ------
+    httpx.TransportError
+        When Airflow does not answer for a minute.
+    """
+    answered = time.monotonic()
+    with Board(screen) as board:
+        while True:
+            try:
+                # The state first: what is asked for after its end is how the tasks ended.
+                state = api.run(DAG_ID, run_id)["state"]
+                tasks = in_order(api.task_instances(DAG_ID, run_id))
+            except httpx.TransportError:
+                if time.monotonic() - answered > SILENCE_LIMIT_S:
+                    raise
+            else:
+                answered = time.monotonic()
+                for task in tasks:
+                    _show(task, board)
+                if state in ("success", "failed"):
+                    return state, tasks
+            time.sleep(POLL_S)
+
+
+def in_order(tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Order task instances as the DAG does: each counts those after it as its priority."""
+    return sorted(tasks, key=lambda task: (-task["priority_weight"], task["task_id"]))
+
+
+def succeeded(state: str, tasks: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether a run succeeded and every task of it succeeded or was left out by a branch."""
+    return state == "success" and all(task["state"] in ("success", "skipped") for task in tasks)
+
+
+def show_failures(
+    stack: Stack,
+    api: AirflowAPI,
+    run_id: str,
+    tasks: Sequence[Mapping[str, Any]],
+    screen: Console,
+) -> None:
+    """Print for each failed task its reason, its job's reason and the end of its log."""
+    for task in tasks:
+        if task["state"] != "failed":
+            continue
+        name, attempt = task["task_id"], max(task["try_number"], 1)
+        try:
+            entries = api.log(DAG_ID, run_id, name, attempt)
+        except AirflowError as error:
+            entries = [{"event": f"its log cannot be read: {error}"}]
+        screen.print(f"\n[bold red]Task {name} failed[/] (try {attempt})")
+        say(screen, f"reason: {_reason(entries)}")
+        if reason := _job_reason(stack, run_id, name, attempt):
+            say(screen, reason)
+        say(screen, f"the last lines of its log, {_log_file(stack, run_id, name, attempt)}:")
+        for line in _lines(entries)[-LAST_LINES:]:
+            say(screen, f"  {line}")
+
+
+def _show(task: Mapping[str, Any], board: Board) -> None:
+    state, seconds = task["state"], task["duration"] or None
+    if state == "running" and task["start_date"]:
+        began = datetime.fromisoformat(task["start_date"])
+        seconds = max(0.0, (datetime.now(UTC) - began).total_seconds())
+    text = state or ""
+    if task["try_number"] > 1:
+        text += f", try {task['try_number']}"
+    board.show(task["task_id"], MARKS.get(state, Mark.BUSY), text, seconds)
+
+
+def _reason(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Find the exception that ended the task, and what caused it."""
+    for entry in reversed(entries):
+        if errors := entry.get("error_detail"):
+            return ", caused by ".join(dict.fromkeys(map(_exception, errors)))
+    return "no exception in its log: the process of the task was killed, or never started"
+
+
+def _exception(error: Mapping[str, Any]) -> str:
+    return f"{error['exc_type']}: {error['exc_value']}"
+
+
+def _job_reason(stack: Stack, run_id: str, task: str, attempt: int) -> str | None:
+    """Ask the local SageMaker why the job of a task failed, if it had come to a job."""
+    if task not in JOBS:
+        return None
+    operation, member = JOBS[task]
+    job = job_name(run_name(run_id), task, attempt)
+    try:
+        description = getattr(stack.client("sagemaker"), operation)(**{member: job})
+    except (BotoCoreError, ClientError):
+        return None
+    reason = description.get("FailureReason")
+    return f"SageMaker job {job}: {reason}" if reason else None
+
+
+def _log_file(stack: Stack, run_id: str, task: str, attempt: int) -> str:
+    folder = stack.airflow.folder / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
+    return str(folder / f"task_id={task}" / f"attempt={attempt}.log")
+
+
+def _lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines: list[str] = []
+    for entry in entries:
+        event = str(entry.get("event", ""))
+        if event.startswith("::"):
+            continue
+        whole = " ".join(filter(None, (entry.get("timestamp"), entry.get("level"), event)))
+        lines += whole.splitlines()
+        lines += [f"  {_exception(error)}" for error in entry.get("error_detail") or ()]
+    return lines
