@@ -93,6 +93,8 @@ def start(
     ComputeError
         The host process did not start, or the folder has had a process before.
     """
+    if (folder / host.PROCESS).exists():
+        raise ComputeError(f"{folder} has had a process before")
     launch = {
         "command": list(command),
         "directory": str(directory),

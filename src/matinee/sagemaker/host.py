@@ -80,9 +80,16 @@ class _Log:
                 lines.append(rest[:LINE_LIMIT_BYTES])
                 rest = rest[LINE_LIMIT_BYTES:]
             if lines:
-                self.write(lines)
+                self._try(lines)
         if rest:
-            self.write([rest])
+            self._try([rest])
+
+    def _try(self, lines: list[bytes]) -> None:
+        # An algorithm whose output nobody takes would stand still for ever.
+        try:
+            self.write(lines)
+        except OSError as error:
+            print(f"{len(lines)} log lines are lost: {error}", file=sys.stderr, flush=True)
 
 
 def run(folder: Path) -> None:
@@ -144,9 +151,12 @@ def _watch(
 ) -> tuple[int, str]:
     if process.stdout is None:
         raise ValueError("the algorithm's output is not a pipe")
+    # A signal that the kernel gives to another thread would not wake this one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     writer = threading.Thread(target=log.copy, args=(process.stdout.fileno(),), daemon=True)
     writer.start()
     threading.Thread(target=_await_exit, args=(process.pid, events), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         cause = events.get(timeout=launch["limit_seconds"])
     except queue.Empty:

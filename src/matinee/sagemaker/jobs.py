@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from matinee.sagemaker import compute
+from matinee.sagemaker.compute import Phase
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
 from matinee.sagemaker.states import (
@@ -25,9 +26,11 @@ from matinee.sagemaker.states import (
     moved,
     state_of,
 )
-from matinee.sagemaker.store import Resource, StoreError
+from matinee.sagemaker.store import Resource
 
 log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 5.0
 
 
 class StopRequested(Exception):  # noqa: N818 - a turn of events, not an error
@@ -242,20 +245,33 @@ class JobRunner:
         except Exception as error:
             log.exception("the driver of %s %s broke", job.kind, job.name)
             self._fail(job, f"InternalServerError: {type(error).__name__}: {error}")
-        shutil.rmtree(work_folder(job.folder), ignore_errors=True)
+        if state_of(job.resource).is_terminal:
+            self._clear(job.folder)
+
+    def _clear(self, folder: Path) -> None:
+        """End what still runs of an ended job, and remove what only its process needed."""
+        compute.stop(folder)
+        while compute.wait(folder, 1.0).phase is Phase.RUNNING:
+            if self.closing.is_set():
+                return
+        shutil.rmtree(work_folder(folder), ignore_errors=True)
 
     def _fail(self, job: Job, reason: str) -> None:
-        compute.stop(job.folder)
-        try:
-            job.move(
-                State.FAILED,
-                f"{KINDS[job.kind].words.capitalize()} failed",
-                FailureReason=reason[:REASON_LIMIT],
-            )
-        except ServerClosing:
+        if self.closing.is_set():
+            # Whatever broke, broke because this server lets go of what the job needs.
             return
-        except (IllegalTransitionError, StoreError):
-            log.exception("%s %s: could not record %r", job.kind, job.name, reason)
+        message = f"{KINDS[job.kind].words.capitalize()} failed"
+        while True:
+            try:
+                job.move(State.FAILED, message, FailureReason=reason[:REASON_LIMIT])
+            except (IllegalTransitionError, ServerClosing):
+                return
+            except Exception:
+                # The disk may be full, say; a job without an end would be worse than waiting.
+                log.exception("%s %s: could not record %r", job.kind, job.name, reason)
+                self.closing.wait(_RETRY_SECONDS)
+            else:
+                return
 
 
 def job_folder(context: Context, resource: Resource) -> Path:
@@ -273,5 +289,6 @@ def _remove_leftovers(context: Context, in_use: set[str]) -> None:
     folder = context.folder / "jobs"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.iterdir():
-        if path.name not in in_use:
+        if path.name not in in_use and work_folder(path).exists():
+            compute.stop(path)
             shutil.rmtree(work_folder(path), ignore_errors=True)

@@ -7,13 +7,14 @@ S3 refuses, S3 cannot be reached (after a brief retry). A key becomes a file nam
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -21,9 +22,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 MANIFEST_LIMIT_BYTES = 64 * 1024**2
-_ATTEMPTS = 5
-_BODY_ATTEMPTS = 3
+# Long enough for an S3 server on this machine to be started again.
+_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 _CHUNK_BYTES = 1024**2
+Result = TypeVar("Result")
 _URI = re.compile(r"s3://([^/]+)/?(.*)", re.DOTALL)
 # In this thread: the transfer library's own threads would hold up the end of the process.
 _TRANSFER = TransferConfig(use_threads=False)
@@ -134,7 +136,7 @@ def contained(folder: Path, name: str) -> Path:
     return folder / path
 
 
-@contextmanager
+@contextlib.contextmanager
 def _explained(uri: str) -> Iterator[None]:
     try:
         yield
@@ -157,6 +159,8 @@ class Objects:
         Where the S3 server listens; None for AWS.
     access_key_id, secret_access_key, region
         What requests are signed with.
+    sleep
+        Waits for a number of seconds, between two tries to reach S3.
     """
 
     def __init__(
@@ -166,7 +170,9 @@ class Objects:
         access_key_id: str,
         secret_access_key: str,
         region: str,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._sleep = sleep
         session = boto3.Session(
             aws_access_key_id=access_key_id,
             aws_secret_access_key=secret_access_key,
@@ -179,7 +185,7 @@ class Objects:
                 connect_timeout=5,
                 read_timeout=60,
                 max_pool_connections=32,
-                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                retries={"mode": "standard", "total_max_attempts": 2},
                 s3={"addressing_style": "path"} if endpoint_url else None,
             ),
         )
@@ -195,17 +201,19 @@ class Objects:
         ------
         ObjectMissingError, ObjectRefusedError, UnreachableError
         """
-        found: list[StoredObject] = []
-        with _explained(f"s3://{bucket}/{prefix}"):
+
+        def listing() -> list[StoredObject]:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": 1000}
             )
-            for page in pages:
-                found += [
-                    StoredObject(bucket, item["Key"], item["Size"])
-                    for item in page.get("Contents", ())
-                ]
+            return [
+                StoredObject(bucket, item["Key"], item["Size"])
+                for page in pages
+                for item in page.get("Contents", ())
+            ]
+
         # Not every S3 server lists in byte order; the order of the files decides the training.
+        found = self._patiently(f"s3://{bucket}/{prefix}", listing)
         return sorted(found, key=lambda item: item.key)
 
     def download(
@@ -222,24 +230,16 @@ class Objects:
         ------
         ObjectMissingError, ObjectRefusedError, UnreachableError
         """
-        uri = f"s3://{bucket}/{key}"
-        for attempt in range(1, _BODY_ATTEMPTS + 1):
-            try:
-                with _explained(uri):
-                    self._download_once(bucket, key, path, check)
-            except UnreachableError:
-                # A connection that breaks within the body is beyond the client's own retries.
-                if attempt == _BODY_ATTEMPTS or not path.exists():
-                    raise
-            else:
-                return
 
-    def _download_once(self, bucket: str, key: str, path: Path, check: Callable[[], None]) -> None:
-        body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
-        with body, path.open("wb") as file:
-            for chunk in body.iter_chunks(_CHUNK_BYTES):
-                check()
-                file.write(chunk)
+        def get() -> None:
+            check()
+            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+            with body, path.open("wb") as file:
+                for chunk in body.iter_chunks(_CHUNK_BYTES):
+                    check()
+                    file.write(chunk)
+
+        self._patiently(f"s3://{bucket}/{key}", get)
 
     def read(self, bucket: str, key: str, *, limit: int) -> bytes:
         """Return a small object whole.
@@ -250,14 +250,16 @@ class Objects:
             ObjectRefusedError also if it is larger than ``limit`` bytes.
         """
         uri = f"s3://{bucket}/{key}"
-        with _explained(uri):
+
+        def get() -> bytes:
             answer = self._client.get_object(Bucket=bucket, Key=key)
             with answer["Body"] as body:
-                if answer["ContentLength"] > limit:
-                    size = answer["ContentLength"]
+                if (size := answer["ContentLength"]) > limit:
                     raise ObjectRefusedError(f"{uri} has {size} bytes; at most {limit} are read")
                 data: bytes = body.read()
-        return data
+            return data
+
+        return self._patiently(uri, get)
 
     def upload(self, path: Path, uri: str) -> None:
         """Store a file as an object, whole or not at all, and make sure that it is there.
@@ -268,12 +270,25 @@ class Objects:
             ObjectMissingError also if S3 accepted it and then does not have it.
         """
         bucket, key = parse_uri(uri)
-        with _explained(uri):
+
+        def put() -> int:
             with path.open("rb") as file:
                 self._client.upload_fileobj(file, bucket, key, Config=_TRANSFER)
-            stored = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+            size: int = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+            return size
+
+        stored = self._patiently(uri, put)
         if stored != (size := path.stat().st_size):
             raise ObjectMissingError(f"{uri} has {stored} bytes in S3 after {size} were uploaded")
+
+    def _patiently(self, uri: str, call: Callable[[], Result]) -> Result:
+        """Call until S3 answers. The client's own retries end with the first byte of a body."""
+        for pause in _PAUSES_SECONDS:
+            with contextlib.suppress(UnreachableError), _explained(uri):
+                return call()
+            self._sleep(pause)
+        with _explained(uri):
+            return call()
 
     def inputs(self, data_type: str, uri: str) -> list[InputObject]:
         """Return the objects of a data source in order, each with its name inside the source.

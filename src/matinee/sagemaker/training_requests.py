@@ -235,7 +235,6 @@ def new_job(
         "TrainingJobStatus": State.STARTING.status,
         "SecondaryStatus": str(State.STARTING),
         "AlgorithmSpecification": {
-            "EnableSageMakerMetricsTimeSeries": False,
             **specification,
             "MetricDefinitions": [*map(dict, definitions), *map(dict, more_definitions)],
         },

@@ -91,7 +91,6 @@ def _run(job: Job) -> None:
             failed.insert(0, str(error))
             break
     _upload(job, items)
-    serving.end(job)
     if failed:
         raise JobFailedError(_reason(failed, len(items)))
     job.move(State.COMPLETED)

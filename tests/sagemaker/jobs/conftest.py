@@ -212,11 +212,12 @@ class Jobs:
         return self.describe(name)
 
     def folders(self, name: str) -> list[Path]:
-        """Return the folder of the training job if it has had a process."""
+        """Return the folder of the job if it has had a process."""
         found = []
         for path in (self.server.state / "jobs").glob("*/launch.json"):
             environment = json.loads(path.read_text())["environment"]
-            if environment.get("TRAINING_JOB_NAME") == name:
+            is_it = name in {environment.get("TRAINING_JOB_NAME"), environment.get("NAME")}
+            if is_it and (path.parent / "process.json").exists():
                 found.append(path.parent)
         return found
 
@@ -273,6 +274,7 @@ class Jobs:
             },
             "TransformOutput": {"S3OutputPath": self.uri("output")},
             "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+            "Environment": {"NAME": name},
         }
 
     def transform(
@@ -283,6 +285,11 @@ class Jobs:
         request = self.transform_request(name, model, **transform_input)
         self.sagemaker.create_transform_job(**{**request, **(changes or {})})
         return name
+
+    def wait_until_asking(self, name: str) -> Path:
+        """Return the job's folder when an object is on its way through the model."""
+        until(lambda: any(list(path.glob("work/output/*.partial")) for path in self.folders(name)))
+        return self.folder(name)
 
     def transformed(self, name: str) -> dict[str, Any]:
         """Wait for a transform job's end and return its description."""

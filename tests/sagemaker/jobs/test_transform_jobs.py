@@ -213,22 +213,11 @@ def test_an_archive_that_reaches_out_is_refused(jobs: Jobs) -> None:
     )
 
 
-def serve_folder(jobs: Jobs) -> Any:
-    """Return the folder of the serve process that runs."""
-    folders = [
-        path.parent
-        for path in (jobs.server.state / "jobs").glob("*/work/port")
-        if (path.parent.parent / "process.json").exists()
-    ]
-    return folders[0].parent if folders else None
-
-
 def test_a_stopped_job_stores_nothing(jobs: Jobs, model: str) -> None:
     jobs.put("input/a", "good")
     jobs.put("input/b", "hold")
     name = jobs.transform(model)
-    folder = until(lambda: serve_folder(jobs))
-    until(lambda: list((folder / "work/output").glob("*.partial")))
+    folder = jobs.wait_until_asking(name)
     jobs.sagemaker.stop_transform_job(TransformJobName=name)
     assert jobs.transformed(name)["TransformJobStatus"] == "Stopped"
     assert jobs.stored("output/") == []
@@ -246,8 +235,7 @@ def test_the_next_server_goes_on_with_the_model_that_is_up(mortal: Jobs, number:
     mortal.put("input/a", "good")
     mortal.put("input/b", "hold")
     name = mortal.transform(model, {"MaxConcurrentTransforms": 2})
-    folder = until(lambda: serve_folder(mortal))
-    until(lambda: list((folder / "work/output").glob("*.partial")))
+    folder = mortal.wait_until_asking(name)
     running = processes(folder)
     mortal.server.end(number)
     assert processes(folder) == running
@@ -264,8 +252,7 @@ def test_a_model_server_lost_with_the_machine_fails_the_job(mortal: Jobs) -> Non
     model = mortal.put_model({})
     mortal.put("input/b", "hold")
     name = mortal.transform(model)
-    folder = until(lambda: serve_folder(mortal))
-    until(lambda: list((folder / "work/output").glob("*.partial")))
+    folder = mortal.wait_until_asking(name)
     mortal.server.end(signal.SIGKILL)
     for process in processes(folder):
         process.kill()

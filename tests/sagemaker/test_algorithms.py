@@ -1,0 +1,78 @@
+"""The registry of training images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from matinee.sagemaker.algorithms import (
+    BUILT_IN,
+    FACTORIZATION_MACHINES,
+    AlgorithmsFileError,
+    UnknownImageError,
+    find,
+    registry,
+    repository,
+)
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("382416733822.dkr.ecr.us-east-1.amazonaws.com/factorization-machines:1", None),
+        ("390948362332.dkr.ecr.cn-north-1.amazonaws.com.cn/factorization-machines:latest", None),
+        ("factorization-machines", None),
+        ("localhost:5000/factorization-machines@sha256:0123", None),
+        ("localhost/team/model", "team/model"),
+        ("registry.example/team/model:2", "team/model"),
+        ("team/model", "team/model"),
+    ],
+)
+def test_an_image_is_known_by_its_repository(image: str, name: str | None) -> None:
+    assert repository(image) == (name or "factorization-machines")
+
+
+def test_an_unknown_image_is_refused_by_name() -> None:
+    assert find(BUILT_IN, "1.dkr.ecr/factorization-machines:1") is FACTORIZATION_MACHINES
+    with pytest.raises(UnknownImageError, match="Cannot find repository: xgboost of image"):
+        find(BUILT_IN, "683313688378.dkr.ecr.us-east-1.amazonaws.com/xgboost:1.7-1")
+
+
+def test_the_state_folder_may_add_algorithms(tmp_path: Path) -> None:
+    assert registry(tmp_path) == BUILT_IN
+    entries = {"mine": {"train": ["run", "train"]}}
+    (tmp_path / "algorithms.json").write_text(json.dumps(entries))
+    known = registry(tmp_path)
+    assert known.keys() == {"mine", *BUILT_IN}
+    assert (known["mine"].train, known["mine"].serve) == (("run", "train"), ())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("no json", "is not JSON"),
+        ([], "must hold an object"),
+        ({"mine": {}}, "'mine' must be an object with the commands"),
+        ({"mine": {"trian": ["x"]}}, "'mine' must be an object with the commands"),
+        ({"mine": {"train": "run train"}}, "'train' of 'mine' must be a list of words"),
+        ({"mine": {"serve": ["run", 1]}}, "'serve' of 'mine' must be a list of words"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path: Path, content: Any, said: str) -> None:
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / "algorithms.json").write_text(text)
+    with pytest.raises(AlgorithmsFileError, match=said):
+        registry(tmp_path)
+
+
+def test_the_definitions_of_factorization_machines_are_awss() -> None:
+    patterns = {item["Name"]: item["Regex"] for item in FACTORIZATION_MACHINES.metric_definitions}
+    assert len(patterns) == 26
+    assert patterns["test:rmse"] == r"#quality_metric: host=\S+, test rmse <loss>=(\S+)"
+    assert patterns["train:binary_f_beta:batch"] == (
+        r"#quality_metric: host=\S+, epoch=\S+, batch=\S+ train binary_f_1.000 <score>=(\S+)"
+    )
+    assert set(FACTORIZATION_MACHINES.objectives or ()) <= patterns.keys()
