@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
+import click
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
 from matinee.cli import main
 from matinee.stack.home import Home
 from matinee.stack.service import program
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
 
 
 @pytest.fixture
@@ -57,6 +67,14 @@ def test_a_wrong_parameter_is_refused_before_anything_starts(
     assert result.exit_code in (1, 2)
     assert problem in result.output
     assert not home.exists()
+
+
+def test_a_server_that_does_not_answer_is_named(unused_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_port}/api"
+    front = type(main)(commands={"ask": click.Command("ask", callback=lambda: httpx.get(url))})
+    result = CliRunner().invoke(front, ["ask"])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {url} does not answer (")
 
 
 def test_a_folder_of_something_else_is_no_home(tmp_path: Path) -> None:

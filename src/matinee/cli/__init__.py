@@ -26,7 +26,6 @@ KNOWN = (
     DatasetError,
     StackError,
     WorkflowError,
-    httpx.TransportError,
 )
 
 
@@ -36,6 +35,10 @@ class _Front(click.Group):
             return super().invoke(ctx)
         except KNOWN as error:
             raise click.ClickException(str(error)) from error
+        except httpx.TransportError as error:
+            raise click.ClickException(
+                f"{error.request.url} does not answer ({error}); `matinee status` shows what runs"
+            ) from error
 
 
 @click.group(cls=_Front, context_settings={"help_option_names": ["-h", "--help"]})
