@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from matinee.workflow import ratings
@@ -207,6 +207,8 @@ LINE = st.lists(FIELD, max_size=5).map("\t".join)
 
 
 @given(lines=st.lists(LINE, max_size=30), block=st.integers(100, 200))
+@example(lines=["\ufeff"], block=100)
+@example(lines=["\ufeffa\tb\tc"], block=100)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_tsv_is_read_as_its_plain_definition_says(
     path: Path, lines: list[str], block: int, monkeypatch: pytest.MonkeyPatch

@@ -226,7 +226,7 @@ def _delimited(
         text = stack.enter_context(_text(path, magic))
         text.readline()
         rest = _ReadableUtf8(text)
-        if rest.is_empty():
+        if not rest.begin():
             return
         reader = stack.enter_context(
             pa.csv.open_csv(
@@ -262,14 +262,18 @@ class _ReadableUtf8(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def is_empty(self) -> bool:
-        """Tell whether nothing but line ends is left; blank lines in front are no rows."""
+    def begin(self) -> bool:
+        """Go to the first row, past blank lines; tell whether there is one."""
         while not self._rest.lstrip(b"\r\n"):
             block = self._stream.read(BLOCK_BYTES)
             self._rest = self._decoder.decode(block, final=not block).encode()
+            if not block and not self._rest:
+                return False
             if not block:
-                return not self._rest
-        return False
+                break
+        # pyarrow drops one byte order mark at the beginning: this one, not the row's own.
+        self._rest = codecs.BOM_UTF8 + self._rest
+        return True
 
     def read(self, size: int = -1) -> bytes:
         # Less would end a block amid a row; more, as replacing lengthens, was not asked for.
