@@ -93,7 +93,17 @@ KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (TRAINING_JOB, TUNING_J
 
 
 class IllegalTransitionError(Exception):
-    """The table does not allow a job to go from its state to the wanted one."""
+    """The table does not allow a job to go from its state to the wanted one.
+
+    Attributes
+    ----------
+    current
+        The state the job is in, and stays in.
+    """
+
+    def __init__(self, job: str, current: State, wanted: State) -> None:
+        super().__init__(f"{job} cannot go from {current} to {wanted}")
+        self.current = current
 
 
 def state_of(resource: Resource) -> State:
@@ -127,9 +137,7 @@ def moved(
     kind, current = KINDS[resource.kind], state_of(resource)
     staying = state is current and not current.is_terminal
     if not staying and state not in TRANSITIONS[current]:
-        raise IllegalTransitionError(
-            f"{resource.kind} {resource.name!r} cannot go from {current} to {state}"
-        )
+        raise IllegalTransitionError(f"{resource.kind} {resource.name!r}", current, state)
     document = {**resource.document, **changes, kind.status_field: state.status}
     if "LastModifiedTime" in document:
         document["LastModifiedTime"] = now

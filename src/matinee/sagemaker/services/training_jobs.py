@@ -7,11 +7,12 @@ from typing import Any
 
 from matinee.sagemaker import training_requests
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationException
+from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import page
+from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
-from matinee.sagemaker.states import TRAINING_JOB, IllegalTransitionError
-from matinee.sagemaker.store import Resource, ResourceExists
+from matinee.sagemaker.states import TRAINING_JOB
+from matinee.sagemaker.store import Resource
 
 KIND = TRAINING_JOB.name
 
@@ -29,14 +30,13 @@ def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
     check_role(context, request["RoleArn"])
     algorithm = training_requests.check(context, request)
     job = training_requests.new_job(context, request, algorithm, described={}, private={})
-    try:
-        context.store.insert(job, request.get("Tags", ()))
-    except ResourceExists as error:
-        raise ResourceInUse(
-            "Training job names must be unique within an AWS account and region, and a training "
-            f"job with this name already exists ({job.arn})"
-        ) from error
-    context.jobs.submit(KIND, job.name)
+    jobs.create(
+        context,
+        job,
+        request,
+        taken="Training job names must be unique within an AWS account and region, and a training "
+        f"job with this name already exists ({job.arn})",
+    )
     return {"TrainingJobArn": job.arn}
 
 
@@ -91,16 +91,8 @@ def stop_training_job(context: Context, request: dict[str, Any]) -> dict[str, An
         It has ended.
     """
     name = request["TrainingJobName"]
-    try:
-        context.jobs.stop(KIND, name)
-    except KeyError as error:
-        raise ResourceNotFound("Requested resource not found.") from error
-    except IllegalTransitionError as error:
-        raise ValidationException(
-            "The request was rejected because the training job is in status "
-            f"{describe_training_job(context, request)['TrainingJobStatus']}."
-        ) from error
-    return {}
+    missing = "Requested resource not found."
+    return jobs.stop(context, KIND, name, noun="training job", missing=missing)
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -11,11 +11,12 @@ from typing import Any
 
 from matinee.sagemaker import algorithms
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationException
+from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import page
+from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.models import find_model
-from matinee.sagemaker.states import TRANSFORM_JOB, IllegalTransitionError, State
-from matinee.sagemaker.store import Resource, ResourceExists
+from matinee.sagemaker.states import TRANSFORM_JOB, State
+from matinee.sagemaker.store import Resource
 from matinee.sagemaker.training_requests import check_data_type, check_s3_uri, refuse
 
 KIND = TRANSFORM_JOB.name
@@ -66,14 +67,13 @@ def create_transform_job(context: Context, request: dict[str, Any]) -> dict[str,
         "role": role,
     }
     job = Resource(KIND, name, arn, State.IN_PROGRESS.status, now, now, document, private)
-    try:
-        context.store.insert(job, request.get("Tags", ()))
-    except ResourceExists as error:
-        raise ResourceInUse(
-            "Transform job names must be unique within an AWS account and region, and a transform "
-            f"job with this name already exists ({arn})"
-        ) from error
-    context.jobs.submit(KIND, name)
+    jobs.create(
+        context,
+        job,
+        request,
+        taken="Transform job names must be unique within an AWS account and region, and a "
+        f"transform job with this name already exists ({arn})",
+    )
     return {"TransformJobArn": arn}
 
 
@@ -142,9 +142,7 @@ def describe_transform_job(context: Context, request: dict[str, Any]) -> dict[st
     """
     job = context.store.get(KIND, request["TransformJobName"])
     if job is None:
-        raise ValidationException(
-            f"Could not find requested job with name: {request['TransformJobName']}"
-        )
+        raise ValidationException(_missing(request["TransformJobName"]))
     return job.document
 
 
@@ -182,16 +180,11 @@ def stop_transform_job(context: Context, request: dict[str, Any]) -> dict[str, A
         It has ended.
     """
     name = request["TransformJobName"]
-    try:
-        context.jobs.stop(KIND, name)
-    except KeyError as error:
-        raise ResourceNotFound(f"Could not find requested job with name: {name}") from error
-    except IllegalTransitionError as error:
-        raise ValidationException(
-            "The request was rejected because the transform job is in status "
-            f"{describe_transform_job(context, request)['TransformJobStatus']}."
-        ) from error
-    return {}
+    return jobs.stop(context, KIND, name, noun="transform job", missing=_missing(name))
+
+
+def _missing(name: str) -> str:
+    return f"Could not find requested job with name: {name}"
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -7,11 +7,12 @@ from typing import Any
 
 from matinee.sagemaker import trials, tuning_requests
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationException
+from matinee.sagemaker.errors import ResourceNotFound, ValidationException
 from matinee.sagemaker.listing import DEFAULT_MAX_RESULTS, page
+from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
-from matinee.sagemaker.states import TUNING_JOB, IllegalTransitionError
-from matinee.sagemaker.store import Resource, ResourceExists
+from matinee.sagemaker.states import TUNING_JOB
+from matinee.sagemaker.store import Resource
 
 KIND = TUNING_JOB.name
 
@@ -29,14 +30,13 @@ def create_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, An
     algorithm = tuning_requests.check(context, request)
     check_role(context, request["TrainingJobDefinition"]["RoleArn"])
     job = tuning_requests.new_job(context, request, algorithm)
-    try:
-        context.store.insert(job, request.get("Tags", ()))
-    except ResourceExists as error:
-        raise ResourceInUse(
-            f"A hyperparameter tuning job with the name, {job.name}, already exists. "
-            "Choose a different name."
-        ) from error
-    context.jobs.submit(KIND, job.name)
+    jobs.create(
+        context,
+        job,
+        request,
+        taken=f"A hyperparameter tuning job with the name, {job.name}, already exists. "
+        "Choose a different name.",
+    )
     return {"HyperParameterTuningJobArn": job.arn}
 
 
@@ -55,14 +55,12 @@ def _find(context: Context, request: Mapping[str, Any]) -> Resource:
     name = request["HyperParameterTuningJobName"]
     job = context.store.get(KIND, name)
     if job is None:
-        raise _not_found(name)
+        raise ResourceNotFound(_missing(name))
     return job
 
 
-def _not_found(name: str) -> ResourceNotFound:
-    return ResourceNotFound(
-        f"Amazon SageMaker can't find a tuning job called {name}. Type another name."
-    )
+def _missing(name: str) -> str:
+    return f"Amazon SageMaker can't find a tuning job called {name}. Type another name."
 
 
 def list_tuning_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -105,16 +103,8 @@ def stop_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]
         It has ended.
     """
     name = request["HyperParameterTuningJobName"]
-    try:
-        context.jobs.stop(KIND, name)
-    except KeyError as error:
-        raise _not_found(name) from error
-    except IllegalTransitionError as error:
-        raise ValidationException(
-            "The request was rejected because the hyperparameter tuning job is in status "
-            f"{_find(context, request).status}."
-        ) from error
-    return {}
+    noun = "hyperparameter tuning job"
+    return jobs.stop(context, KIND, name, noun=noun, missing=_missing(name))
 
 
 def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
