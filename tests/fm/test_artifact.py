@@ -90,7 +90,10 @@ def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members.items():
-            archive.writestr(name, content)
+            # A time of their own would make other bytes of the same members.
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = method
+            archive.writestr(entry, content)
     return file.getvalue()
 
 
@@ -100,11 +103,11 @@ def with_params(params: bytes) -> bytes:
 
 def tarred(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+    with tarfile.open(fileobj=file, mode="w") as tar:
         for entry, content in members:
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    return file.getvalue()
+    return gzip.compress(file.getvalue(), mtime=0)
 
 
 @pytest.fixture
