@@ -145,7 +145,11 @@ def test_a_failed_task_is_told_with_its_reason_and_log(home: Path, tmp_path: Pat
     done = matinee(home, "run", "--ratings", str(empty))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Task preprocess failed (try 1)" in done.stdout
-    assert "none of the 1 rows of s3://matinee/ratings/empty.csv is a usable rating" in done.stdout
+    assert (
+        "reason: RatingsError: none of the 1 rows of s3://matinee/ratings/empty.csv is a usable"
+        in done.stdout
+    )
+    assert "caused by" not in done.stdout, "one reason, once"
     assert "task_id=preprocess/attempt=1.log" in done.stdout
 
 

@@ -120,13 +120,16 @@ def _show(task: Mapping[str, Any], board: Board) -> None:
 def _reason(entries: Sequence[Mapping[str, Any]]) -> str:
     """Find the exception that ended the task, and what caused it."""
     for entry in reversed(entries):
-        if errors := entry.get("error_detail"):
-            return ", caused by ".join(dict.fromkeys(map(_exception, errors)))
+        if exceptions := _exceptions(entry):
+            return ", caused by ".join(exceptions)
     return "no exception in its log: the process of the task was killed, or never started"
 
 
-def _exception(error: Mapping[str, Any]) -> str:
-    return f"{error['exc_type']}: {error['exc_value']}"
+def _exceptions(entry: Mapping[str, Any]) -> list[str]:
+    """List an entry's exception and its causes; of several with equal words, the first cause."""
+    errors = entry.get("error_detail") or ()
+    named = {error["exc_value"]: f"{error['exc_type']}: {error['exc_value']}" for error in errors}
+    return list(named.values())
 
 
 def _job_reason(stack: Stack, run_id: str, task: str, attempt: int) -> str | None:
@@ -156,5 +159,5 @@ def _lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
             continue
         whole = " ".join(filter(None, (entry.get("timestamp"), entry.get("level"), event)))
         lines += whole.splitlines()
-        lines += [f"  {_exception(error)}" for error in entry.get("error_detail") or ()]
+        lines += [f"  {exception}" for exception in _exceptions(entry)]
     return lines
