@@ -63,6 +63,11 @@ def test_a_folder_of_something_else_is_refused_untouched(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_data_sets_may_be_there_before_the_first_start(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    assert Home.open(tmp_path, RNG).path == tmp_path
+
+
 def test_a_process_record_is_kept_until_it_is_cleared(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home", RNG)
     assert home.record("seaweedfs") is None

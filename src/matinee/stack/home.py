@@ -74,9 +74,10 @@ class Home:
         """
         path = path.expanduser().resolve()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = {"lock", "run", "logs", "credentials.json.partial"}
+        # What a first start that broke off leaves, and data sets that were fetched before it.
+        early = {"lock", "run", "logs", "credentials.json.partial", "cache"}
         names = {entry.name for entry in path.iterdir()}
-        if not cls.exists(path) and (strange := names - unfinished):
+        if not cls.exists(path) and (strange := names - early):
             raise NotAHomeError(
                 f"{path} is no matinee home and not empty (it holds {sorted(strange)[0]!r});"
                 " name an empty or a new folder with --home"
