@@ -84,6 +84,11 @@ def page(
     return answer
 
 
+def members(resource: Resource, *names: str) -> dict[str, Any]:
+    """Return those of the named members that a resource's description has: most of a summary."""
+    return {name: resource.document[name] for name in names if name in resource.document}
+
+
 def _wanted(request: Mapping[str, Any], resource: Resource) -> bool:
     created, modified = resource.created, resource.modified
     return (

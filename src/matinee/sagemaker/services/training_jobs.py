@@ -8,7 +8,7 @@ from typing import Any
 from matinee.sagemaker import training_requests
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.listing import page
+from matinee.sagemaker.listing import members, page
 from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
 from matinee.sagemaker.states import TRAINING_JOB
@@ -68,7 +68,8 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
 
 
 def _summary(job: Resource) -> dict[str, Any]:
-    members = (
+    return members(
+        job,
         "TrainingJobName",
         "TrainingJobArn",
         "CreationTime",
@@ -77,7 +78,6 @@ def _summary(job: Resource) -> dict[str, Any]:
         "TrainingJobStatus",
         "SecondaryStatus",
     )
-    return {member: job.document[member] for member in members if member in job.document}
 
 
 def stop_training_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:

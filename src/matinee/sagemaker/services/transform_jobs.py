@@ -12,7 +12,7 @@ from typing import Any
 from matinee.sagemaker import algorithms
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.listing import page
+from matinee.sagemaker.listing import members, page
 from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.models import find_model
 from matinee.sagemaker.states import TRANSFORM_JOB, State
@@ -157,7 +157,8 @@ def list_transform_jobs(context: Context, request: dict[str, Any]) -> dict[str, 
 
 
 def _summary(job: Resource) -> dict[str, Any]:
-    members = (
+    described = members(
+        job,
         "TransformJobName",
         "TransformJobArn",
         "CreationTime",
@@ -165,8 +166,7 @@ def _summary(job: Resource) -> dict[str, Any]:
         "TransformJobStatus",
         "FailureReason",
     )
-    summary = {member: job.document[member] for member in members if member in job.document}
-    return {**summary, "LastModifiedTime": job.modified}
+    return {**described, "LastModifiedTime": job.modified}
 
 
 def stop_transform_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:

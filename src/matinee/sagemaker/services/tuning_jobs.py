@@ -8,7 +8,7 @@ from typing import Any
 from matinee.sagemaker import trials, tuning_requests
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ResourceNotFound, ValidationException
-from matinee.sagemaker.listing import DEFAULT_MAX_RESULTS, page
+from matinee.sagemaker.listing import DEFAULT_MAX_RESULTS, members, page
 from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
 from matinee.sagemaker.states import TUNING_JOB
@@ -74,7 +74,9 @@ def list_tuning_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any
 
 
 def _summary(job: Resource) -> dict[str, Any]:
-    members = (
+    config = job.document["HyperParameterTuningJobConfig"]
+    described = members(
+        job,
         "HyperParameterTuningJobName",
         "HyperParameterTuningJobArn",
         "HyperParameterTuningJobStatus",
@@ -84,9 +86,8 @@ def _summary(job: Resource) -> dict[str, Any]:
         "TrainingJobStatusCounters",
         "ObjectiveStatusCounters",
     )
-    config = job.document["HyperParameterTuningJobConfig"]
     return {
-        **{member: job.document[member] for member in members if member in job.document},
+        **described,
         "Strategy": config["Strategy"],
         "ResourceLimits": config["ResourceLimits"],
     }
