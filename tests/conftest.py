@@ -21,11 +21,12 @@ from matinee.stack.ports import free_block
 from matinee.stack.sagemaker import SageMaker
 from matinee.stack.seaweedfs import PORT_COUNT, SeaweedFS
 from matinee.stack.service import (
+    POLL_S,
     REGION,
     Service,
     base_environment,
+    check_progress,
     last_lines,
-    wait_until_ready,
 )
 
 
@@ -87,7 +88,10 @@ def running(service: Service, folder: Path) -> Iterator[None]:
         service.command(), environment=environment, folder=service.folder, log=log
     )
     try:
-        wait_until_ready(service, record, log, clock=time.monotonic)
+        began = time.monotonic()
+        while (missing := service.waiting_for()) is not None:
+            check_progress(service, record, log, missing, time.monotonic() - began)
+            time.sleep(POLL_S)
         yield
     finally:
         # Its state is thrown away, so it need not be left in order.

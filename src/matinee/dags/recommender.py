@@ -92,45 +92,42 @@ def _trained(settings: Settings, ti: Any) -> Trained:
     return trained_model(training_job=result["TrainingJobName"])
 
 
-def training_request(params: Mapping[str, Any], run_id: str, ti: Any) -> dict[str, Any]:
+def _job(ti: Any, job: str) -> dict[str, Any]:
+    """Return what the request of any job of the run needs besides the settings."""
+    from matinee.workflow.requests import job_name
+
+    prepared = ti.xcom_pull(task_ids="prepare")
+    return {
+        "prepared": prepared,
+        "name": job_name(prepared["run"], job, ti.try_number),
+        "image": ti.xcom_pull(task_ids="start")["image"],
+    }
+
+
+def training_request(params: Mapping[str, Any], ti: Any) -> dict[str, Any]:
     """Build the config of the task `train`."""
     from matinee.workflow import requests
 
     with _final_refusals():
-        return requests.training_request(
-            _settings(params),
-            ti.xcom_pull(task_ids="prepare"),
-            name=requests.job_name(_run(run_id), "train", ti.try_number),
-            image=_image(),
-        )
+        return requests.training_request(_settings(params), **_job(ti, "train"))
 
 
-def tuning_request(params: Mapping[str, Any], run_id: str, ti: Any) -> dict[str, Any]:
+def tuning_request(params: Mapping[str, Any], ti: Any) -> dict[str, Any]:
     """Build the config of the task `tune`."""
     from matinee.workflow import requests
 
     with _final_refusals():
-        return requests.tuning_request(
-            _settings(params),
-            ti.xcom_pull(task_ids="prepare"),
-            name=requests.job_name(_run(run_id), "tune", ti.try_number),
-            image=_image(),
-        )
+        return requests.tuning_request(_settings(params), **_job(ti, "tune"))
 
 
-def transform_request(params: Mapping[str, Any], run_id: str, ti: Any) -> dict[str, Any]:
+def transform_request(params: Mapping[str, Any], ti: Any) -> dict[str, Any]:
     """Build the config of the task `predict`, for the model of whichever branch ran."""
     from matinee.workflow import requests
 
     with _final_refusals():
         settings = _settings(params)
-        return requests.transform_request(
-            settings,
-            ti.xcom_pull(task_ids="prepare"),
-            name=requests.job_name(_run(run_id), "predict", ti.try_number),
-            image=_image(),
-            model=_trained(settings, ti)["model"],
-        )
+        model = _trained(settings, ti)["model"]
+        return requests.transform_request(settings, **_job(ti, "predict"), model=model)
 
 
 def _before_job(context: Any) -> None:
@@ -173,7 +170,7 @@ _JOB: dict[str, Any] = {
 
 def _template(macro: str) -> dict[str, Any]:
     """Return a template that renders to a dict."""
-    return cast("dict[str, Any]", f"{{{{ {macro}(params, run_id, ti) }}}}")
+    return cast("dict[str, Any]", f"{{{{ {macro}(params, ti) }}}}")
 
 
 with DAG(

@@ -21,7 +21,6 @@ ServiceError
 ├── InvalidParameterException       Logs: a parameter does not fit
 ├── InvalidParameterValueException  CloudWatch: a parameter does not fit
 ├── InvalidParameterCombinationException  CloudWatch: parameters contradict each other
-├── MissingRequiredParameterException     CloudWatch: a parameter is missing
 ├── NoSuchEntityException           IAM: no such role
 └── InternalFailure                 a fault of the server; the cause is in its log
 """
@@ -174,12 +173,6 @@ class InvalidParameterCombinationException(ServiceError):
     """CloudWatch: parameters that exclude each other, or need each other."""
 
     code = "InvalidParameterCombinationException"
-
-
-class MissingRequiredParameterException(ServiceError):
-    """CloudWatch: a parameter the operation needs is absent."""
-
-    code = "MissingRequiredParameterException"
 
 
 class NoSuchEntityException(ServiceError):

@@ -6,9 +6,11 @@ algorithm's, InternalServerError this machine's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from matinee.sagemaker import algorithms
+from matinee.sagemaker.algorithms import Algorithm
 from matinee.sagemaker.objects import (
     ObjectMissingError,
     ObjectsError,
@@ -21,6 +23,19 @@ REASON_LIMIT = 1024
 
 class JobFailedError(Exception):
     """The job cannot be completed; the message is its FailureReason."""
+
+
+def algorithm_of(image: str, registered: Mapping[str, Algorithm]) -> Algorithm:
+    """Return the algorithm of an image, or fail the job: it was registered when the job was made.
+
+    Raises
+    ------
+    JobFailedError
+    """
+    try:
+        return algorithms.find(registered, image)
+    except algorithms.UnknownImageError as error:
+        raise JobFailedError(f"ClientError: {error}") from error
 
 
 def object_reason(error: ObjectsError) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matinee.sagemaker import algorithms, archives, compute, containers, failures, log_events
+from matinee.sagemaker import archives, compute, containers, failures, log_events
 from matinee.sagemaker.compute import Phase
 from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.jobs import Job, work_folder
@@ -115,12 +115,9 @@ def _unpack_model(job: Job, model: Mapping[str, Any]) -> None:
 
 
 def _start(job: Job, model: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    try:
-        algorithm = algorithms.find(job.context.algorithms, model["Image"])
-    except algorithms.UnknownImageError as error:
-        raise JobFailedError(f"ClientError: {error}") from error
+    image = model["Image"]
+    algorithm = failures.algorithm_of(image, job.context.algorithms)
     if not algorithm.serve:
-        image = model["Image"]
         raise JobFailedError(f"ClientError: image {image!r} is registered without a serve command")
     folder, port = containers.base_folder(job), free_port()
     _port_file(job).write_text(str(port))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from matinee.sagemaker import (
-    algorithms,
     archives,
     compute,
     containers,
@@ -107,10 +106,7 @@ def _start(job: Job) -> None:
     resource, folder = job.resource, containers.base_folder(job)
     document = resource.document
     image = document["AlgorithmSpecification"]["TrainingImage"]
-    try:
-        algorithm = algorithms.find(job.context.algorithms, image)
-    except algorithms.UnknownImageError as error:
-        raise JobFailedError(f"ClientError: {error}") from error
+    algorithm = failures.algorithm_of(image, job.context.algorithms)
     environment = {
         **containers.environment(os.environ, folder),
         **document.get("Environment", {}),

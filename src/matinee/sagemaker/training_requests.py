@@ -69,6 +69,20 @@ def check_s3_uri(member: str, uri: str) -> None:
         raise ValidationException(f"{member}: {error}") from error
 
 
+def find_algorithm(context: Context, image: str) -> Algorithm:
+    """Return the algorithm of an image.
+
+    Raises
+    ------
+    ValidationException
+        Its repository is not registered.
+    """
+    try:
+        return algorithms.find(context.algorithms, image)
+    except algorithms.UnknownImageError as error:
+        raise ValidationException(str(error)) from error
+
+
 def check(context: Context, request: Mapping[str, Any]) -> Algorithm:
     """Check a request beyond what the service's model says, and return its algorithm.
 
@@ -104,10 +118,7 @@ def _check_algorithm(context: Context, request: Mapping[str, Any]) -> Algorithm:
     refuse("AlgorithmSpecification", specification, _UNSUPPORTED_OF_ALGORITHM)
     _check_file_mode("AlgorithmSpecification.TrainingInputMode", specification["TrainingInputMode"])
     image = specification["TrainingImage"]
-    try:
-        algorithm = algorithms.find(context.algorithms, image)
-    except algorithms.UnknownImageError as error:
-        raise ValidationException(str(error)) from error
+    algorithm = find_algorithm(context, image)
     if not algorithm.train:
         raise ValidationException(f"The image {image!r} is registered without a train command.")
     definitions = specification.get("MetricDefinitions", ())

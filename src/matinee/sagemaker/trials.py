@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from matinee.sagemaker.listing import members
 from matinee.sagemaker.states import TRAINING_JOB, state_of
 from matinee.sagemaker.store import Resource, Store
 
@@ -95,8 +96,7 @@ def summary(child: Resource, objective_wanted: Mapping[str, str]) -> dict[str, A
     objective_wanted
         The tuning job's HyperParameterTuningJobObjective.
     """
-    document = child.document
-    described = {member: document[member] for member in _SUMMARY_MEMBERS if member in document}
+    described = members(child, *_SUMMARY_MEMBERS)
     if "definition_name" in child.private:
         described["TrainingJobDefinitionName"] = child.private["definition_name"]
     if (value := objective(child)) is not None:

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matinee.sagemaker import algorithms, search, training_requests, trials, tuning_requests
+from matinee.sagemaker import failures, search, training_requests, trials, tuning_requests
 from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.jobs import Job, StopRequested
 from matinee.sagemaker.search import Trial
@@ -161,10 +161,7 @@ class _Tuning:
             trials=known,
         )
         image = self._definition["AlgorithmSpecification"]["TrainingImage"]
-        try:
-            algorithm = algorithms.find(context.algorithms, image)
-        except algorithms.UnknownImageError as error:
-            raise JobFailedError(f"ClientError: {error}") from error
+        algorithm = failures.algorithm_of(image, context.algorithms)
         name = f"{self._job.name}-{number:03d}-{context.new_id()[-8:]}"
         objective = tuning_requests.objective_definition(config, self._definition, algorithm)
         private = {"tuning_job": self._job.name, "trial": number, "tuned": tuned}

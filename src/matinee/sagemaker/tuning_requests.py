@@ -185,15 +185,20 @@ def new_job(context: Context, request: Mapping[str, Any], algorithm: Algorithm) 
         described={},
         private={},
     ).document
-    filled = ("AlgorithmSpecification", "InputDataConfig", "OutputDataConfig", "StoppingCondition")
+    filled = (
+        "AlgorithmSpecification",
+        "EnableInterContainerTrafficEncryption",
+        "EnableManagedSpotTraining",
+        "EnableNetworkIsolation",
+        "InputDataConfig",
+        "OutputDataConfig",
+        "StoppingCondition",
+    )
     document = {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobArn": arn,
         "HyperParameterTuningJobConfig": {"TrainingJobEarlyStoppingType": "Off", **config},
         "TrainingJobDefinition": {
-            "EnableNetworkIsolation": False,
-            "EnableInterContainerTrafficEncryption": False,
-            "EnableManagedSpotTraining": False,
             **definition,
             **{member: child[member] for member in filled if member in child},
             "StaticHyperParameters": _static(definition, config),

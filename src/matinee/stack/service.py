@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -94,22 +93,6 @@ def base_environment(home: Path, service: str, surroundings: Mapping[str, str]) 
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def wait_until_ready(
-    service: Service, record: ProcessRecord, log: Path, *, clock: Callable[[], float]
-) -> None:
-    """Return when the service serves.
-
-    Raises
-    ------
-    ServiceFailedError
-        When its process ends, or its time limit passes, before that.
-    """
-    started = clock()
-    while (missing := service.waiting_for()) is not None:
-        check_progress(service, record, log, missing, clock() - started)
-        time.sleep(POLL_S)
 
 
 def check_progress(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import algorithms
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import members, page
@@ -17,7 +16,12 @@ from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.models import find_model
 from matinee.sagemaker.states import TRANSFORM_JOB, State
 from matinee.sagemaker.store import Resource
-from matinee.sagemaker.training_requests import check_data_type, check_s3_uri, refuse
+from matinee.sagemaker.training_requests import (
+    check_data_type,
+    check_s3_uri,
+    find_algorithm,
+    refuse,
+)
 
 KIND = TRANSFORM_JOB.name
 MAX_PAYLOAD_MB = 100
@@ -80,10 +84,7 @@ def create_transform_job(context: Context, request: dict[str, Any]) -> dict[str,
 def _model(context: Context, name: str) -> tuple[dict[str, Any], str]:
     document = find_model(context, name).document
     container: dict[str, Any] = (document.get("Containers") or [document["PrimaryContainer"]])[0]
-    try:
-        algorithm = algorithms.find(context.algorithms, container["Image"])
-    except algorithms.UnknownImageError as error:
-        raise ValidationException(str(error)) from error
+    algorithm = find_algorithm(context, container["Image"])
     if not algorithm.serve:
         raise ValidationException(
             f"The image {container['Image']!r} is registered without a serve command."
