@@ -68,3 +68,27 @@ def test_a_bad_frame_is_named(tail: bytes, problem: str) -> None:
 def test_a_payload_beyond_the_29_bits_of_the_length_is_refused() -> None:
     with pytest.raises(ValueError, match="536870912 bytes is above the limit"):
         frame(bytes(1 << 29))
+
+
+@pytest.mark.parametrize("payload", [b"abcd", b"abcd" + MAGIC], ids=["chained", "walked"])
+def test_frames_of_a_file_of_many_windows(payload: bytes) -> None:
+    one = frame(payload)
+    count = (3 << 20) // len(one)
+    assert frames(one * count).tolist() == list(range(0, (count + 1) * len(one), len(one)))
+
+
+def test_a_frame_larger_than_a_window() -> None:
+    large = frame(bytes(3 << 20))
+    assert frames(frame(b"a") + large + frame(b"b")).tolist() == [
+        0,
+        12,
+        12 + len(large),
+        24 + len(large),
+    ]
+
+
+def test_a_bad_frame_far_into_a_file_is_named() -> None:
+    good = frame(b"abcd") * (2 << 17)
+    with pytest.raises(RecordIOError) as caught:
+        frames(good + b"bad magic")
+    assert (caught.value.record, caught.value.offset) == (2 << 17, len(good))

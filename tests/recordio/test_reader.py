@@ -13,7 +13,15 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinee.recordio import RecordIOError, Records, decode, encode, frame, frames
+from matinee.recordio import (
+    RecordIOError,
+    Records,
+    decode,
+    decode_blocks,
+    encode,
+    frame,
+    frames,
+)
 from matinee.recordio.reader import BLOCK_ROWS
 from tests.recordio.protobuf import Record, UnusualRecord, labelled_matrices, record_of
 
@@ -120,6 +128,21 @@ def test_more_rows_than_a_block() -> None:
     matrix = scipy.sparse.csr_matrix((values, keys, bounds), shape=(rows, 20_000))
     labels = numpy.arange(rows, dtype=numpy.float32)
     assert_equal(decode(encode(matrix, labels)), matrix, labels)
+
+
+def test_blocks_keep_no_more_of_a_larger_file() -> None:
+    data = encode(numpy.ones((20_000, 50), dtype=numpy.float32))
+    peaks = []
+    for times in (1, 4):
+        file = data * times
+        tracemalloc.start()
+        try:
+            records = sum(block.values.size // block.width for block in decode_blocks(file))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert records == times * 20_000
+    assert peaks[1] < 1.1 * peaks[0] < len(data)
 
 
 def test_an_unusual_record_among_usual_ones() -> None:

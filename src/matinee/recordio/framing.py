@@ -6,6 +6,7 @@ payload. Records split over several frames (a set continuation flag) are refused
 """
 
 import struct
+from collections.abc import Iterator
 from mmap import mmap
 
 import numpy
@@ -21,6 +22,8 @@ Octets = NDArray[numpy.uint8]
 Integers = NDArray[numpy.int64]
 
 _HEADER = struct.Struct("<II")
+# Bytes looked through at once: bounds what is kept of a file, and stays in the cache.
+_WINDOW = 1 << 20
 
 
 class RecordIOError(ValueError):
@@ -103,8 +106,30 @@ def check_payload_size(size: int) -> None:
 
 def find_frames(octets: Octets) -> Integers:
     """Find the frames of a file given as an array; see `frames`."""
-    offsets = _chained_frames(octets)
-    return _walked_frames(octets) if offsets is None else offsets
+    windows = [offsets[:-1] for offsets in frame_windows(octets)]
+    return numpy.concatenate([*windows, numpy.array([octets.size], dtype=numpy.int64)])
+
+
+def frame_windows(octets: Octets) -> Iterator[Integers]:
+    """Find the frames of a file, about a megabyte of it at a time.
+
+    Yields
+    ------
+    ndarray of int64, shape (frames + 1,)
+        Byte offset of each of some consecutive frames, and where the last of them ends.
+
+    Raises
+    ------
+    RecordIOError
+        As `frames` does, when the bad frame is reached.
+    """
+    record, start = 0, 0
+    while start < octets.size:
+        offsets = _chained_frames(octets, start)
+        if offsets is None:
+            offsets = _walked_frames(octets, start, record)
+        yield offsets
+        record, start = record + offsets.size - 1, int(offsets[-1])
 
 
 def payload_sizes(octets: Octets, offsets: Integers) -> Integers:
@@ -113,22 +138,23 @@ def payload_sizes(octets: Octets, offsets: Integers) -> Integers:
     return words[offsets // 4 + 1].astype(numpy.int64)
 
 
-def _chained_frames(octets: Octets) -> Integers | None:
-    """Find all frames at once: every aligned magic must begin the frame after the one before.
+def _chained_frames(octets: Octets, start: int) -> Integers | None:
+    """Find a window's frames at once: each aligned magic must begin the frame after the last one.
 
     None when they don't chain, be it for a payload that holds the magic or for a malformed frame.
     """
-    if octets.size == 0 or octets.size % 4:
-        return None
-    words = octets.view("<u4")
-    starts = numpy.flatnonzero(words == MAGIC)
-    if starts.size == 0 or starts[0] != 0 or starts[-1] == words.size - 1:
+    words = octets[: octets.size // 4 * 4].view("<u4")
+    first = start // 4
+    # The last word of a window is left to the next one: a frame's length follows its magic.
+    last = min(first + _WINDOW // 4, words.size - 1)
+    starts = first + numpy.flatnonzero(words[first:last] == MAGIC)
+    if starts.size == 0 or starts[0] != first:
         return None
     sizes = words[starts + 1].astype(numpy.int64)
     following = starts + 2 + (sizes + 3) // 4
     if (
         sizes.max() > MAXIMUM_PAYLOAD
-        or following[-1] != words.size
+        or following[-1] > words.size
         or not numpy.array_equal(following[:-1], starts[1:])
     ):
         return None
@@ -136,34 +162,37 @@ def _chained_frames(octets: Octets) -> Integers | None:
     padded = used > 0
     if (words[following[padded] - 1].astype(numpy.int64) >> (8 * used[padded])).any():
         return None
-    return numpy.append(starts, words.size) * 4
+    return numpy.append(starts, following[-1]) * 4
 
 
-def _walked_frames(octets: Octets) -> Integers:
-    """Follow the frames one by one, to read any legal file and to name the first bad frame."""
+def _walked_frames(octets: Octets, start: int, record: int) -> Integers:
+    """Follow a window's frames one by one, to read any legal file and to name the first bad frame.
+
+    `record` is the number of the first one in the file.
+    """
     data = octets.data
-    offsets = [0]
-    while (offset := offsets[-1]) < len(data):
-        record = len(offsets) - 1
+    offsets = [start]
+    while (offset := offsets[-1]) < min(start + _WINDOW, len(data)):
+        number = record + len(offsets) - 1
         if len(data) - offset < HEADER_SIZE:
             raise RecordIOError(
-                record, offset, f"truncated header: {len(data) - offset} of {HEADER_SIZE} bytes"
+                number, offset, f"truncated header: {len(data) - offset} of {HEADER_SIZE} bytes"
             )
         magic, size = _HEADER.unpack_from(data, offset)
         if magic != MAGIC:
-            raise RecordIOError(record, offset, f"bad magic 0x{magic:08X}, not 0x{MAGIC:08X}")
+            raise RecordIOError(number, offset, f"bad magic 0x{magic:08X}, not 0x{MAGIC:08X}")
         if size > MAXIMUM_PAYLOAD:
             raise RecordIOError(
-                record, offset, f"continuation flag {size >> 29} is set: multi-part record"
+                number, offset, f"continuation flag {size >> 29} is set: multi-part record"
             )
         end = offset + HEADER_SIZE + size
         if end > len(data):
             left = len(data) - offset - HEADER_SIZE
-            raise RecordIOError(record, offset, f"truncated payload: {left} of {size} bytes")
+            raise RecordIOError(number, offset, f"truncated payload: {left} of {size} bytes")
         padding = bytes(data[end : end + -size % 4])
         if padding != bytes(-size % 4):
             raise RecordIOError(
-                record,
+                number,
                 offset,
                 f"bad padding after the payload: {padding.hex() or 'nothing'}, "
                 f"not {-size % 4} zero bytes",

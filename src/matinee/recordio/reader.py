@@ -1,16 +1,17 @@
-"""Read RecordIO-protobuf files into matrices.
+"""Read RecordIO-protobuf files, into matrices or block by block in bounded memory.
 
 Blocks of records that are laid out as the SageMaker SDK writes them are read at once; any other
 legal protobuf is read record by record. A malformed file is refused with the record and its byte
 offset; nothing is allocated beyond a small multiple of the file's own size.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
-import scipy.sparse
 from numpy.typing import NDArray
 
 from matinee.recordio import message
@@ -21,11 +22,14 @@ from matinee.recordio.framing import (
     Octets,
     RecordIOError,
     as_octets,
-    find_frames,
+    frame_windows,
     payload_sizes,
 )
 from matinee.recordio.layout import LARGEST_WIDTH, Block, read_block
 from matinee.recordio.schema import VALUES_NAME
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 # Records read at once: few enough for the work arrays to stay in the cache.
 BLOCK_ROWS = 8_192
@@ -72,22 +76,50 @@ def decode(data: Buffer) -> Records:
         the values or exceed the shape, a label that isn't one number, or records that differ in
         being sparse, in width, or in having a label.
     """
-    octets = as_octets(data)
-    offsets = find_frames(octets)
-    count = offsets.size - 1
-    if count == 0:
+    # SciPy takes long to import: only those who want its matrices pay for it.
+    import scipy.sparse
+
+    blocks = list(decode_blocks(data))
+    if not blocks:
         return Records(scipy.sparse.csr_matrix((0, 0), dtype=numpy.float32), None)
-    starts = offsets[:-1] + HEADER_SIZE
-    ends = starts + payload_sizes(octets, offsets[:-1])
-    blocks: list[Block] = []
-    for first in range(0, count, BLOCK_ROWS):
-        rows = slice(first, first + BLOCK_ROWS)
-        expected = blocks[0] if blocks else None
-        block = read_block(octets, starts[rows], ends[rows])
-        if block is None or _difference(block, expected):
-            block = _read_singly(octets, starts[rows], ends[rows], first, expected)
-        blocks.append(block)
-    return _assemble(blocks, count)
+    whole = _join(blocks)
+    if whole.counts is None or whole.keys is None:
+        return Records(whole.values.reshape(-1, whole.width), whole.labels)
+    bounds = numpy.concatenate([numpy.zeros(1, dtype=numpy.int64), numpy.cumsum(whole.counts)])
+    features = scipy.sparse.csr_matrix(
+        (whole.values, whole.keys, bounds), shape=(whole.counts.size, whole.width)
+    )
+    return Records(features, whole.labels)
+
+
+def decode_blocks(data: Buffer) -> Iterator[Block]:
+    """Decode a file block by block, each of at most `BLOCK_ROWS` records of about a megabyte.
+
+    What is kept in memory does not depend on the file's size.
+
+    Yields
+    ------
+    Block
+        Copies; all of one kind and width, and all with labels or all without.
+
+    Raises
+    ------
+    RecordIOError
+        As `decode` does, when the bad record is reached.
+    """
+    octets = as_octets(data)
+    record, expected = 0, None
+    for offsets in frame_windows(octets):
+        starts = offsets[:-1] + HEADER_SIZE
+        ends = starts + payload_sizes(octets, offsets[:-1])
+        for first in range(0, starts.size, BLOCK_ROWS):
+            rows = slice(first, first + BLOCK_ROWS)
+            block = read_block(octets, starts[rows], ends[rows])
+            if block is None or _difference(block, expected):
+                block = _read_singly(octets, starts[rows], ends[rows], record + first, expected)
+            expected = expected or block
+            yield block
+        record += starts.size
 
 
 def _read_singly(
@@ -184,14 +216,3 @@ def _join(blocks: Sequence[Block]) -> Block:
 def _concatenate(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
     present = [part for part in parts if part is not None]
     return numpy.concatenate(present) if present else None
-
-
-def _assemble(blocks: Sequence[Block], count: int) -> Records:
-    whole = _join(blocks)
-    if whole.counts is None or whole.keys is None:
-        return Records(whole.values.reshape(count, whole.width), whole.labels)
-    bounds = numpy.concatenate([numpy.zeros(1, dtype=numpy.int64), numpy.cumsum(whole.counts)])
-    features = scipy.sparse.csr_matrix(
-        (whole.values, whole.keys, bounds), shape=(count, whole.width)
-    )
-    return Records(features, whole.labels)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-import scipy.sparse
 from numpy.typing import NDArray
 
 from matinee.recordio import varints
@@ -88,6 +87,9 @@ def encode(features: Any, labels: NDArray[Any] | None = None) -> bytes:
     ValueError
         If a shape or dtype is unsupported, or an int64 doesn't fit the Int32Tensor.
     """
+    # SciPy takes long to import, and those who only read need none of it.
+    import scipy.sparse
+
     sparse = scipy.sparse.issparse(features)
     if not sparse and not isinstance(features, numpy.ndarray):
         raise TypeError(f"features must be an array or a sparse matrix, not {type(features)}")
