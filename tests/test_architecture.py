@@ -23,8 +23,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stack": {"dags"},
     "cli": {"dags", "datasets", "stack", "workflow"},
 }
-# What a wing's users have not installed: nothing here may be loaded by importing the wing.
-HEAVY = {"airflow", "boto3", "botocore", "click", "duckdb", "sqlalchemy", "starlette", "uvicorn"}
+# What a wing's users have not installed, or what takes long to load (Numba: the kernels' compiler,
+# loaded when there is something to compile): importing the wing loads none of it.
+HEAVY = {
+    "airflow", "boto3", "botocore", "click", "duckdb", "numba", "sqlalchemy", "starlette", "uvicorn"
+}  # fmt: skip
 
 
 def wing_of(path: Path) -> str:

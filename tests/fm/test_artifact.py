@@ -247,6 +247,42 @@ def test_deflated_members_and_unknown_ones_are_fine(load: Callable[[bytes], Mode
     assert_same(load(zipped(members, zipfile.ZIP_DEFLATED)), MODEL)
 
 
+@pytest.mark.parametrize(
+    "samples", [[], [MODEL], [MODEL, Model(-1.0, V[0, :2], V * 2, "regressor")]]
+)
+def test_samples_of_a_posterior_stand_beside_the_model(
+    samples: list[Model], tmp_path: Path
+) -> None:
+    path = tmp_path / "model_algo-1"
+    artifact.write(MODEL, path, samples)
+
+    assert_same(artifact.read(path), MODEL)
+    found = artifact.read_samples(path)
+    assert len(found) == len(samples)
+    for one, expected in zip(found, samples, strict=True):
+        assert_same(one, expected)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("params") == PARAMS
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (b"x" * 40, "starts with"),
+        (listed({"0:v": dense(V), "0:w1_weight": dense(W)}), "has no array 'w0_weight'"),
+        (listed({name.removeprefix("arg:"): array for name, array in GOOD.items()}), "no array"),
+        (listed({"0:v": dense(V), "0:w1_weight": dense(W), "0:w0_weight": dense(V)}), "shape"),
+    ],
+)
+def test_bad_samples_are_refused(samples: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "model_algo-1"
+    path.write_bytes(zipped({"symbol.json": NETWORK, "params": PARAMS, "samples": samples}))
+
+    assert_same(artifact.read(path), MODEL)
+    with pytest.raises(ArtifactError, match=message):
+        artifact.read_samples(path)
+
+
 @pytest.mark.parametrize("name", ["model_algo-1", "./model_algo-1"])
 def test_the_archive_around_it_is_read(name: str, load: Callable[[bytes], Model]) -> None:
     other = (tarfile.TarInfo("other"), b"x" * 2000)

@@ -1,50 +1,136 @@
 """Features and labels: taken in any numeric form, refused with the record that breaks a rule."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 
-from matinee.fm.data import check_features, check_labels
+from matinee.fm.data import SparseRows, check_features, check_labels, compressed
 from matinee.fm.errors import DataError
 
 
+def rows(given: Any, feature_dim: int) -> SparseRows:
+    checked = check_features(given, feature_dim)
+    assert isinstance(checked, SparseRows)
+    return checked
+
+
 def test_a_narrow_sparse_matrix_is_widened() -> None:
-    checked = check_features(scipy.sparse.csr_matrix([[0, 2]]), 5)
+    checked = rows(scipy.sparse.csr_matrix([[0, 2]]), 5)
 
     assert checked.shape == (1, 5)
-    assert checked.dtype == np.float32
+    assert checked.data.dtype == np.float32
 
 
 @pytest.mark.parametrize("form", [scipy.sparse.coo_array, scipy.sparse.csc_matrix])
-def test_any_sparse_form_becomes_csr(form: Any) -> None:
-    checked = check_features(form([[0, 2], [1, 0]]), 2)
+def test_any_sparse_form_becomes_compressed_rows(form: Any) -> None:
+    checked = rows(form([[0, 2], [1, 3]]), 2)
 
-    assert isinstance(checked, scipy.sparse.csr_matrix)
-    np.testing.assert_array_equal(checked.toarray(), [[0, 2], [1, 0]])
+    assert checked.indptr.tolist() == [0, 1, 3]
+    assert checked.indices.tolist() == [1, 0, 1]
+    assert checked.data.tolist() == [2, 1, 3]
 
 
 def test_explicit_zeros_stay_and_doubled_keys_are_added_up() -> None:
-    given = scipy.sparse.csr_matrix(([1.0, 0.0, 2.0], [3, 1, 3], [0, 3]), shape=(1, 4))
+    given = scipy.sparse.csr_matrix(
+        ([1.0, 0.0, 2.0, 5.0, 6.0], [3, 1, 3, 3, 2], [0, 0, 3, 3, 5]), shape=(4, 4)
+    )
 
-    checked = check_features(given, 4)
+    checked = rows(given, 4)
 
-    assert isinstance(checked, scipy.sparse.csr_matrix)
-    assert (checked.indices.tolist(), checked.data.tolist()) == ([1, 3], [0.0, 3.0])
-    assert given.indices.tolist() == [3, 1, 3]
+    assert checked.indptr.tolist() == [0, 0, 2, 2, 4]
+    assert checked.indices.tolist() == [1, 3, 2, 3]
+    assert checked.data.tolist() == [0.0, 3.0, 6.0, 5.0]
+    assert given.indices.tolist() == [3, 1, 3, 3, 2]
+
+
+def test_a_sum_beyond_float32_is_refused() -> None:
+    given = scipy.sparse.csr_matrix(
+        (np.array([3e38, 3e38], dtype=np.float32), [1, 1], [0, 2]), shape=(1, 2)
+    )
+
+    with pytest.raises(DataError, match="feature 1 of record 0 is inf"):
+        check_features(given, 2)
+
+
+@pytest.mark.parametrize(("value", "all_ones"), [(1.0, True), (2.0, False)])
+def test_values_that_are_all_1_are_noticed(value: float, all_ones: bool) -> None:
+    assert rows(scipy.sparse.csr_matrix([[0, 1], [value, 0]]), 2).all_ones is all_ones
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"), [([0, 2, 4], 2), ([0, 1, 4], None), ([0, 4], 4), ([0], None)]
+)
+def test_equally_many_values_in_each_record_are_noticed(
+    bounds: list[int], expected: int | None
+) -> None:
+    keys = [0, 1, 2, 3][: bounds[-1]]
+    given = scipy.sparse.csr_matrix((np.ones(len(keys)), keys, bounds), (len(bounds) - 1, 4))
+
+    assert rows(given, 4).values_per_record == expected
+
+
+def test_consecutive_records_are_taken_without_a_copy() -> None:
+    whole = rows(scipy.sparse.csr_matrix([[0, 2], [1, 3], [4, 0]]), 2)
+
+    part = whole[1:9]
+
+    assert part.shape == (2, 2)
+    assert (part.indptr.tolist(), part.indices.tolist()) == ([1, 3, 4], [1, 0, 1, 0])
+    assert np.shares_memory(part.data, whole.data)
+    assert rows(part, 2).data is part.data
+    assert whole[2:1].shape == (0, 2)
+    with pytest.raises(ValueError, match="not in steps of 2"):
+        whole[::2]
 
 
 def test_a_good_array_is_not_copied() -> None:
     dense = np.ones((2, 3), dtype=np.float32)
 
     assert check_features(dense, 3) is dense
+    assert np.shares_memory(compressed(dense)[2], dense)
+
+
+def test_arrays_mapped_from_files_are_not_copied(tmp_path: Path) -> None:
+    kinds = {"indptr": np.int64, "indices": np.int32, "data": np.float32}
+    mapped: dict[str, Any] = {}
+    for name, values in {"indptr": [0, 1, 3], "indices": [2, 0, 1], "data": [1, 2, 3]}.items():
+        np.save(tmp_path / name, np.array(values, dtype=kinds[name]))
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+
+    checked = rows(SparseRows(**mapped, shape=(2, 3)), 5)
+
+    assert checked.shape == (2, 5)
+    for name, array in mapped.items():
+        assert np.shares_memory(getattr(checked, name), array)
+
+
+def test_sparse_and_dense_records_in_the_kernels_form() -> None:
+    starts, keys, values, dense = compressed(np.array([[5, 6], [7, 8]], dtype=np.float32))
+
+    assert (starts.tolist(), keys.tolist(), values.tolist()) == ([0, 2, 4], [0, 1], [5, 6, 7, 8])
+    assert dense
+    assert not compressed(rows(scipy.sparse.csr_matrix((1, 2)), 2))[3]
 
 
 def out_of_range() -> scipy.sparse.csr_matrix:
     matrix = scipy.sparse.csr_matrix(([1.0], [1], [0, 1]), shape=(1, 3))
     matrix.indices[0] = 7
     return matrix
+
+
+def bounds_out_of_order() -> scipy.sparse.csr_matrix:
+    matrix = scipy.sparse.csr_matrix(([1.0], [1], [0, 1, 1]), shape=(2, 3))
+    matrix.indptr[1] = 2
+    return matrix
+
+
+def too_few_bounds() -> SparseRows:
+    return SparseRows(
+        np.array([0, 1]), np.array([1], np.int32), np.array([1], np.float32), shape=(2, 3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +147,10 @@ def out_of_range() -> scipy.sparse.csr_matrix:
             scipy.sparse.csr_matrix([[0, 1, 0], [0, 0, 0], [1, 0, -np.inf]]),
             "feature 2 of record 2 is -inf: values must be finite",
         ),
-        (out_of_range(), "sparse features are malformed"),
+        (out_of_range(), "sparse features are malformed: key 7 of record 0 is not from 0 to 2"),
+        (bounds_out_of_order(), "malformed: record 0 goes from 0 to 2 of 1 values"),
+        (too_few_bounds(), "malformed: 2 records with 2 bounds, 1 keys and 1 values"),
+        (scipy.sparse.csr_matrix(([1.0], [2**31], [0, 1]), (1, 2**32)), "key 2147483648 does not"),
     ],
 )
 def test_bad_features_are_refused(features: Any, message: str) -> None:

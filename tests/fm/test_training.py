@@ -10,11 +10,12 @@ import pytest
 import scipy.sparse
 from numpy.typing import NDArray
 
-from matinee.fm.data import Features
+from matinee.fm.data import Features, SparseRows
 from matinee.fm.errors import DataError, DivergedError
 from matinee.fm.hyperparameters import Hyperparameters
+from matinee.fm.metrics import Totals
 from matinee.fm.model import Model
-from matinee.fm.training import BatchResult, EpochResult, evaluate, train
+from matinee.fm.training import AdamTrainer, BatchResult, EpochResult, evaluate, train
 from tests.fm import reference
 
 # Steps large enough for a wrong rule to show after two epochs.
@@ -77,6 +78,14 @@ def sparse_records(rng: np.random.Generator) -> scipy.sparse.csr_matrix:
     )
 
 
+def pair_records(rng: np.random.Generator) -> scipy.sparse.csr_matrix:
+    """23 records of two features of value 1, from 4 and from 4 others; feature 8 never there."""
+    keys = np.stack([rng.integers(0, 4, 23), rng.integers(4, 8, 23)], axis=1)
+    return scipy.sparse.csr_matrix(
+        (np.ones(46, np.float32), keys.ravel(), np.arange(0, 47, 2)), shape=(23, 9)
+    )
+
+
 def labels_for(given: Hyperparameters, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
     high = 2 if given.predictor_type == "binary_classifier" else 6
     return rng.integers(0, high, n).astype(np.float32)
@@ -87,10 +96,10 @@ def bytes_of(model: Model) -> bytes:
 
 
 @pytest.mark.parametrize("given", CASES.values(), ids=CASES)
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
+@pytest.mark.parametrize("kind", ["sparse", "dense", "pairs"])
 def test_training_agrees_with_the_reference(given: Hyperparameters, kind: str) -> None:
     rng = np.random.default_rng(1)
-    sparse = sparse_records(rng)
+    sparse = pair_records(rng) if kind == "pairs" else sparse_records(rng)
     x = sparse.toarray().astype(np.float64)
     stored = np.zeros(x.shape, dtype=bool)
     stored[np.repeat(np.arange(23), np.diff(sparse.indptr)), sparse.indices] = True
@@ -114,8 +123,9 @@ def test_training_agrees_with_the_reference(given: Hyperparameters, kind: str) -
         if given.predictor_type == "regressor":
             assert epoch.metrics["mse"] == pytest.approx(np.mean((scores - padded) ** 2), rel=1e-4)
         else:
-            accuracy = np.mean((scores >= 0.5) == (padded == 1))
-            assert epoch.metrics["binary_classification_accuracy"] == accuracy
+            expected_totals = Totals("binary_classifier")
+            expected_totals.add(scores.astype(np.float32), padded.astype(np.float32))
+            assert epoch.metrics == pytest.approx(expected_totals.metrics(), rel=1e-4)
 
 
 @pytest.mark.parametrize("given", [GIVEN, CLASSIFIER], ids=["regressor", "classifier"])
@@ -146,6 +156,99 @@ def test_the_reference_gradient_is_the_slope_of_the_loss(given: Hyperparameters)
             setattr(moved, name, values)
             slopes.append(loss(moved))
         assert (slopes[0] - slopes[1]) / (2 * h) == pytest.approx(gradient[at], rel=1e-4)
+
+
+@pytest.mark.parametrize("given", CASES.values(), ids=CASES)
+def test_pairs_of_features_train_as_records_of_any_kind_do(given: Hyperparameters) -> None:
+    rng = np.random.default_rng(1)
+    pairs = pair_records(rng)
+    y = labels_for(given, rng, 23)
+
+    trainers = [
+        AdamTrainer(
+            given,
+            SparseRows(
+                pairs.indptr.astype(np.int64), pairs.indices, pairs.data, (23, 9), all_ones=known
+            ),
+            y,
+            np.random.default_rng(7),
+        )
+        for known in (True, False)
+    ]
+
+    for _ in range(3):
+        fast, general = (trainer.run_epoch() for trainer in trainers)
+        assert fast == pytest.approx(general, rel=1e-5)
+    fast_model, general_model = (trainer.model() for trainer in trainers)
+    assert fast_model.bias == pytest.approx(general_model.bias, rel=1e-4, abs=1e-5)
+    for name in ("linear", "factors"):
+        np.testing.assert_allclose(
+            getattr(fast_model, name), getattr(general_model, name), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("value", [1.0, 0.5])
+def test_features_train_alike_whatever_their_numbers_are(value: float) -> None:
+    rng = np.random.default_rng(1)
+    given = replace(GIVEN, feature_dim=300, mini_batch_size=400, epochs=1)
+    keys = np.stack([rng.integers(0, 200, 400), rng.integers(200, 300, 400)], axis=1).ravel()
+    values, starts = np.full(800, value, np.float32), np.arange(0, 801, 2)
+    y = labels_for(given, rng, 400)
+    renamed = np.sort(rng.choice(100_000, 300, replace=False))
+    linear = rng.standard_normal(100_000, dtype=np.float32)
+    factors = rng.standard_normal((100_000, 3), dtype=np.float32)
+
+    few = train(
+        given,
+        scipy.sparse.csr_matrix((values, keys, starts)),
+        y,
+        rng,
+        initial=Model(0.5, linear[renamed], factors[renamed], "regressor"),
+    )
+    many = train(
+        replace(given, feature_dim=100_000),
+        scipy.sparse.csr_matrix((values, renamed[keys], starts)),
+        y,
+        rng,
+        initial=Model(0.5, linear, factors, "regressor"),
+    )
+
+    assert many.bias == few.bias
+    np.testing.assert_array_equal(many.linear[renamed], few.linear)
+    np.testing.assert_array_equal(many.factors[renamed], few.factors)
+    others = np.setdiff1d(np.arange(100_000), renamed)
+    np.testing.assert_array_equal(many.factors[others], factors[others])
+
+
+def test_training_starts_from_a_model_given() -> None:
+    rng = np.random.default_rng(1)
+    features, labels = sparse_records(rng), labels_for(GIVEN, rng, 23)
+    still = replace(GIVEN, bias_lr=0.0, linear_lr=0.0, factors_lr=0.0)
+    given = train(GIVEN, features, labels, rng)
+
+    assert bytes_of(train(still, features, labels, rng, initial=given)) == bytes_of(given)
+    without = replace(still, use_bias=False, use_linear=False)
+    model = train(without, features, labels, rng, initial=given)
+    assert model.bias == 0
+    assert not model.linear.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"feature_dim": 10}, "has feature_dim 9: training needs 10"),
+        ({"num_factors": 4}, "has num_factors 3: training needs 4"),
+        ({"predictor_type": "binary_classifier"}, "has predictor_type regressor: training needs"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_no_start(changes: dict[str, int], what: str) -> None:
+    initial = Model(0.0, np.zeros(9, np.float32), np.zeros((9, 3), np.float32), "regressor")
+    wanted = replace(GIVEN, **changes)  # type: ignore[arg-type]  # values by name
+
+    with pytest.raises(DataError, match=what):
+        train(
+            wanted, scipy.sparse.csr_matrix((1, 9)), [1.0], np.random.default_rng(), initial=initial
+        )
 
 
 def test_a_feature_that_no_record_holds_keeps_its_initial_values() -> None:

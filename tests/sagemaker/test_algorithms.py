@@ -11,6 +11,7 @@ import pytest
 from matinee.sagemaker.algorithms import (
     BUILT_IN,
     FACTORIZATION_MACHINES,
+    MATINEE_FM,
     AlgorithmsFileError,
     UnknownImageError,
     find,
@@ -37,6 +38,7 @@ def test_an_image_is_known_by_its_repository(image: str, name: str | None) -> No
 
 def test_an_unknown_image_is_refused_by_name() -> None:
     assert find(BUILT_IN, "1.dkr.ecr/factorization-machines:1") is FACTORIZATION_MACHINES
+    assert find(BUILT_IN, "1.dkr.ecr/matinee-fm:1") is MATINEE_FM
     with pytest.raises(UnknownImageError, match="Cannot find repository: xgboost of image"):
         find(BUILT_IN, "683313688378.dkr.ecr.us-east-1.amazonaws.com/xgboost:1.7-1")
 
@@ -76,3 +78,25 @@ def test_the_definitions_of_factorization_machines_are_awss() -> None:
         r"#quality_metric: host=\S+, epoch=\S+, batch=\S+ train binary_f_1.000 <score>=(\S+)"
     )
     assert set(FACTORIZATION_MACHINES.objectives or ()) <= patterns.keys()
+
+
+def test_matinee_fm_is_also_measured_and_tuned_by_a_validation_channel() -> None:
+    patterns = {item["Name"]: item["Regex"] for item in MATINEE_FM.metric_definitions}
+    assert patterns["validation:rmse"] == r"#quality_metric: host=\S+, validation rmse <loss>=(\S+)"
+    assert patterns["validation:binary_f_beta:epoch"] == (
+        r"#quality_metric: host=\S+, epoch=\S+, validation binary_f_1.000 <score>=(\S+)"
+    )
+    assert len(MATINEE_FM.metric_definitions) == len(patterns) == 26 + 12
+    objectives = MATINEE_FM.objectives or {}
+    assert set(objectives) <= patterns.keys()
+    assert objectives["validation:rmse"] == "Minimize"
+    assert (FACTORIZATION_MACHINES.objectives or {}).items() < objectives.items()
+
+
+def test_the_strict_algorithm_is_tuned_by_nothing_of_matinees() -> None:
+    strict, more = FACTORIZATION_MACHINES.tunable, MATINEE_FM.tunable
+    assert strict is not None
+    assert more is not None
+    assert strict < more
+    assert not strict & {"learning_rate", "num_factors", "solver"}
+    assert "solver" not in more

@@ -1,7 +1,8 @@
-"""Factorization Machines as SageMaker trains them: hyperparameters, training, model and artifact.
+"""Factorization Machines, as SageMaker trains them and better: training, models and artifacts.
 
-A library by itself: it knows neither AWS nor HTTP. ``FactorizationMachine`` has scikit-learn's
-habits; ``matinee.fm.training``, ``.hyperparameters`` and ``.artifact`` are what it is made of.
+A library by itself: it knows neither AWS nor HTTP. ``FactorizationMachine`` trains as SageMaker
+does, ``MatineeFM`` better; both have scikit-learn's habits. ``matinee.fm.solvers``,
+``.hyperparameters`` and ``.artifact`` are what they are made of.
 """
 
 from matinee.fm.errors import (
@@ -12,6 +13,7 @@ from matinee.fm.errors import (
     HyperparameterError,
 )
 from matinee.fm.estimator import FactorizationMachine
+from matinee.fm.matinee_fm import MatineeFM
 
 __all__ = [
     "ArtifactError",
@@ -20,4 +22,5 @@ __all__ = [
     "FactorizationMachine",
     "FactorizationMachineError",
     "HyperparameterError",
+    "MatineeFM",
 ]

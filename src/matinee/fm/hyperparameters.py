@@ -9,13 +9,22 @@ of them at once.
 
 import dataclasses
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
+from matinee.fm import rules
 from matinee.fm.errors import HyperparameterError
+from matinee.fm.rules import (
+    BOOLEAN,
+    NON_NEGATIVE_NUMBER,
+    NUMBER,
+    POSITIVE_INTEGER,
+    TEXT,
+    Rule,
+    one_of,
+)
 
 PredictorType = Literal["binary_classifier", "regressor"]
 InitMethod = Literal["normal", "uniform", "constant"]
@@ -61,109 +70,44 @@ REQUIRED = ("feature_dim", "num_factors", "predictor_type")
 UNIFORM_SCALE = 0.07
 CONSTANT_VALUE = 0.0
 
-_LARGEST_INTEGER = 2**31 - 1  # keys are 32-bit inside the training loop
-_LARGEST_FLOAT = 3.4028234663852886e38  # all arithmetic is float32
-_INTEGER = re.compile(r"[1-9][0-9]*", re.ASCII)
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """One kind of value: how it is read (None when it is not one) and how the rule is said."""
-
-    read: Callable[[object], Any]
-    text: str
-
-
-def _read_positive_integer(value: object) -> int | None:
-    if isinstance(value, str):
-        if not _INTEGER.fullmatch(value) or len(value) > len(str(_LARGEST_INTEGER)):
-            return None
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 1 <= value <= _LARGEST_INTEGER else None
-
-
-def _read_number(value: object) -> float | None:
-    if isinstance(value, str):
-        if not _NUMBER.fullmatch(value):
-            return None
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # NaN fails the comparison too.
-    return float(value) if abs(value) <= _LARGEST_FLOAT else None
-
-
-def _read_non_negative_number(value: object) -> float | None:
-    number = _read_number(value)
-    return number if number is not None and number >= 0 else None
-
-
-def _read_boolean(value: object) -> bool | None:
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.lower())
-    return value if isinstance(value, bool) else None
-
-
-def _read_text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _one_of(*choices: str) -> _Rule:
-    return _Rule(lambda value: value if value in choices else None, f"one of {list(choices)}")
-
-
-_POSITIVE_INTEGER = _Rule(
-    _read_positive_integer,
-    "a string matching '^([1-9][0-9]*)$' or an integer with minimum 1 and maximum 2147483647",
-)
-_NUMBER_RULE = _Rule(_read_number, "a finite float32 number or a string of one")
-_NON_NEGATIVE = _Rule(
-    _read_non_negative_number, "a finite float32 number with minimum 0 or a string of one"
-)
-_BOOLEAN = _Rule(_read_boolean, "one of ['true', 'false']")
-_TEXT = _Rule(_read_text, "a string")
-_INIT_METHOD = _one_of("normal", "uniform", "constant")
-
-_RULES: Mapping[str, _Rule] = MappingProxyType(
+RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "feature_dim": _POSITIVE_INTEGER,
-        "num_factors": _POSITIVE_INTEGER,
-        "predictor_type": _one_of("binary_classifier", "regressor"),
-        "epochs": _POSITIVE_INTEGER,
-        "mini_batch_size": _POSITIVE_INTEGER,
+        "feature_dim": POSITIVE_INTEGER,
+        "num_factors": POSITIVE_INTEGER,
+        "predictor_type": one_of("binary_classifier", "regressor"),
+        "epochs": POSITIVE_INTEGER,
+        "mini_batch_size": POSITIVE_INTEGER,
         **{
             f"{group}_{name}": rule
             for group in ("bias", "linear", "factors")
             for name, rule in (
-                ("lr", _NON_NEGATIVE),
-                ("wd", _NON_NEGATIVE),
-                ("init_method", _INIT_METHOD),
-                ("init_sigma", _NON_NEGATIVE),
-                ("init_scale", _NON_NEGATIVE),
-                ("init_value", _NUMBER_RULE),
+                ("lr", NON_NEGATIVE_NUMBER),
+                ("wd", NON_NEGATIVE_NUMBER),
+                ("init_method", one_of("normal", "uniform", "constant")),
+                ("init_sigma", NON_NEGATIVE_NUMBER),
+                ("init_scale", NON_NEGATIVE_NUMBER),
+                ("init_value", NUMBER),
             )
         },
-        "clip_gradient": _NUMBER_RULE,
-        "rescale_grad": _NUMBER_RULE,
-        "eps": _NUMBER_RULE,
-        "use_bias": _BOOLEAN,
-        "use_linear": _BOOLEAN,
-        "batch_metrics_publish_interval": _POSITIVE_INTEGER,
-        "_data_format": _one_of("record"),
-        "_kvstore": _TEXT,
-        "_learning_rate": _NON_NEGATIVE,
-        "_log_level": _TEXT,
-        "_num_gpus": _TEXT,
-        "_num_kv_servers": _TEXT,
-        "_optimizer": _one_of("adam"),
-        "_tuning_objective_metric": _TEXT,
-        "_use_full_symbolic": _BOOLEAN,
-        "_wd": _NON_NEGATIVE,
+        "clip_gradient": NUMBER,
+        "rescale_grad": NUMBER,
+        "eps": NUMBER,
+        "use_bias": BOOLEAN,
+        "use_linear": BOOLEAN,
+        "batch_metrics_publish_interval": POSITIVE_INTEGER,
+        "_data_format": one_of("record"),
+        "_kvstore": TEXT,
+        "_learning_rate": NON_NEGATIVE_NUMBER,
+        "_log_level": TEXT,
+        "_num_gpus": TEXT,
+        "_num_kv_servers": TEXT,
+        "_optimizer": one_of("adam"),
+        "_tuning_objective_metric": TEXT,
+        "_use_full_symbolic": BOOLEAN,
+        "_wd": NON_NEGATIVE_NUMBER,
     }
 )
+"""Every hyperparameter that the algorithm takes, and what its value may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,39 +168,19 @@ class Hyperparameters:
             If a required name is missing, a name is unknown or a value breaks its rule. The message
             holds every problem found.
         """
-        problems = _missing(values) + _unknown(values)
-        typed: dict[str, Any] = {}
-        for name, rule in _RULES.items():
-            if name not in values:
-                continue
-            value = rule.read(values[name])
-            if value is None:
-                problems.append(f"{values[name]!r} is not valid for {name!r}: expected {rule.text}")
-            typed[name.removeprefix("_")] = value
+        typed, problems = rules.check(values, RULES, REQUIRED)
         if problems:
             raise HyperparameterError("; ".join(problems))
+        return cls.from_typed(typed)
+
+    @classmethod
+    def from_typed(cls, values: Mapping[str, Any]) -> "Hyperparameters":
+        """Make hyperparameters of values that ``matinee.fm.rules.check`` found good."""
         kept = {field.name for field in dataclasses.fields(cls)}
-        parsed = cls(**{name: value for name, value in typed.items() if name in kept})
+        fields = {name.removeprefix("_"): value for name, value in values.items()}
         for group in ("bias", "linear", "factors"):
-            _warn_of_fallback(group, typed)
-        return parsed
-
-
-def _missing(values: Mapping[str, object]) -> list[str]:
-    names = [name for name in REQUIRED if name not in values]
-    if not names:
-        return []
-    listed = ", ".join(repr(name) for name in names)
-    return [f"No value(s) were specified for {listed} which are required hyperparameter(s)"]
-
-
-def _unknown(values: Mapping[str, object]) -> list[str]:
-    names = sorted(str(name) for name in values if name not in _RULES)
-    if not names:
-        return []
-    listed = ", ".join(repr(name) for name in names)
-    verb = "was" if len(names) == 1 else "were"
-    return [f"Additional properties are not allowed ({listed} {verb} unexpected)"]
+            _warn_of_fallback(group, fields)
+        return cls(**{name: value for name, value in fields.items() if name in kept})
 
 
 def _warn_of_fallback(group: str, given: Mapping[str, Any]) -> None:

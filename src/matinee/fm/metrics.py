@@ -66,6 +66,21 @@ class Totals:
         self._records += times * len(scores)
         self._sums += times * self._sum(scores.astype(np.float64), labels)
 
+    def add_sums(self, sums: NDArray[np.float64], records: int) -> None:
+        """Add records whose sums were made elsewhere.
+
+        Parameters
+        ----------
+        sums
+            float64: of squared and absolute errors for a regressor; for a binary_classifier the
+            numbers of correct records, true positives, false positives and false negatives, and
+            the sum of the cross-entropies.
+        records
+            How many.
+        """
+        self._records += records
+        self._sums += sums
+
     def _sum(self, scores: NDArray[np.float64], labels: NDArray[np.float32]) -> NDArray[np.float64]:
         if self._predictor_type == "regressor":
             errors = scores - labels

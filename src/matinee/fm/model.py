@@ -1,21 +1,17 @@
 """A trained Factorization Machine: three groups of float32 parameters, and how they score records.
 
-Scoring is plain NumPy and SciPy, so that a process that only predicts never loads a compiler. A
-record's score does not depend on the records beside it. Features as wide as the model, or narrower
-when sparse, are scored; wider ones are refused.
+A record's score does not depend on the records beside it, nor on whether it is stored sparse or
+dense. Features as wide as the model, or narrower when sparse, are scored; wider ones are refused.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
-from matinee.fm.data import Features, check_features
+from matinee.fm.data import Features, SparseRows, check_features, compressed
 from matinee.fm.hyperparameters import PredictorType
-
-# Rows scored at a time: bounds the (rows, num_factors) intermediate whatever the input's length.
-_ROWS_AT_A_TIME = 8192
+from matinee.fm.native import kernels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,23 +62,19 @@ class Model:
         DataError
             If the features do not fit the model or hold NaN or infinities.
         """
-        checked = check_features(features, self.feature_dim)
-        # One road for both kinds: a BLAS product's last bits would depend on the number of rows.
-        rows = scipy.sparse.csr_matrix(checked)
-        squared_factors = np.square(self.factors).sum(axis=1)
-        scores = np.empty(rows.shape[0], dtype=np.float32)
-        for start in range(0, rows.shape[0], _ROWS_AT_A_TIME):
-            part = rows[start : start + _ROWS_AT_A_TIME]
-            sums = part @ self.factors
-            pairs = np.square(sums).sum(axis=1) - part.multiply(part).tocsr() @ squared_factors
-            scores[start : start + _ROWS_AT_A_TIME] = (
-                np.float32(self.bias) + part @ self.linear + np.float32(0.5) * pairs
-            )
-        return scores if self.predictor_type == "regressor" else logistic(scores)
+        scores = self.outputs(check_features(features, self.feature_dim))
+        if self.predictor_type == "binary_classifier":
+            kernels("scoring").apply_logistic(scores, len(scores))
+        return scores
 
-
-def logistic(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``1 / (1 + exp(-value))`` of each value, exactly 0 or 1 once float32 saturates."""
-    # exp of a non-positive number cannot overflow.
-    small = np.exp(-np.abs(values))
-    return np.where(values >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
+    def outputs(self, rows: SparseRows | NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return ``f(x)``, float32 (n,), of records that ``check_features`` has returned."""
+        outputs = np.empty(rows.shape[0], dtype=np.float32)
+        linear, factors = np.ascontiguousarray(self.linear), np.ascontiguousarray(self.factors)
+        scoring, parameters = kernels("scoring"), (self.bias, linear, factors, self.num_factors)
+        if isinstance(rows, SparseRows) and rows.values_per_record == 2:
+            first = int(rows.indptr[0])
+            scoring.score_pairs(first, rows.indices, rows.data, len(outputs), *parameters, outputs)
+        else:
+            scoring.score(*compressed(rows), 0, len(outputs), *parameters, outputs)
+        return outputs

@@ -11,17 +11,21 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from matinee.fm.data import Features, check_features, check_labels
+from matinee.fm.data import Features, SparseRows, check_features, check_labels
 from matinee.fm.errors import DataError, DivergedError
 from matinee.fm.hyperparameters import Hyperparameters
-from matinee.fm.layout import LANES, Records, Rules, State
+from matinee.fm.layout import Records, Rules, State
 from matinee.fm.metrics import Totals
 from matinee.fm.model import Model
+from matinee.fm.native import kernels
+
+# Records measured at a time: bounds memory whatever their number.
+_RECORDS_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class EpochResult:
         ``ceil(records / mini_batch_size)``.
     seconds
         How long the pass took.
+    validation
+        Metrics of the validation records after the epoch; None without such records.
     """
 
     epoch: int
@@ -65,6 +71,7 @@ class EpochResult:
     records: int
     batches: int
     seconds: float
+    validation: dict[str, float] | None = None
 
 
 class Observer(Protocol):
@@ -84,6 +91,7 @@ def train(
     rng: np.random.Generator,
     observer: Observer | None = None,
     *,
+    initial: Model | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Model:
     """Train a model; the same arguments give the same bytes.
@@ -101,13 +109,15 @@ def train(
         Draws the initial parameters.
     observer
         Told of batches and epochs.
+    initial
+        A model to start from instead of a random one.
     clock
         Seconds; measures epochs.
 
     Raises
     ------
     DataError
-        If there are no records, or features or labels break a rule.
+        If there are no records, or features, labels or the initial model break a rule.
     DivergedError
         If a prediction or a parameter becomes infinite or NaN.
     """
@@ -115,14 +125,14 @@ def train(
     checked = check_labels(labels, rows.shape[0], hyperparameters.predictor_type)
     if not len(checked):
         raise DataError("there are no records: at least one is needed to train")
-    trainer = _Trainer(hyperparameters, rows, checked, rng)
+    trainer = AdamTrainer(hyperparameters, rows, checked, rng, initial)
     for epoch in range(hyperparameters.epochs):
         started = clock()
-        metrics = trainer.run_epoch(epoch, observer)
+        metrics = trainer.run_epoch(observer)
         if observer is not None:
             seconds = clock() - started
             observer.on_epoch(EpochResult(epoch, metrics, len(checked), trainer.batches, seconds))
-    return trainer.model(hyperparameters.epochs - 1)
+    return trainer.model()
 
 
 def evaluate(model: Model, features: Features, labels: ArrayLike | None) -> dict[str, float]:
@@ -133,162 +143,105 @@ def evaluate(model: Model, features: Features, labels: ArrayLike | None) -> dict
     DataError
         If there are no records, or features or labels break a rule.
     """
-    scores = model.predict(features)
-    checked = check_labels(labels, len(scores), model.predictor_type)
-    if not len(scores):
+    rows = check_features(features, model.feature_dim)
+    checked = check_labels(labels, rows.shape[0], model.predictor_type)
+    if not len(checked):
         raise DataError("there are no records: at least one is needed to measure a model")
     totals = Totals(model.predictor_type)
-    totals.add(scores, checked)
+    for first in range(0, len(checked), _RECORDS_AT_A_TIME):
+        part = slice(first, first + _RECORDS_AT_A_TIME)
+        totals.add(model.predict(rows[part]), checked[part])
     return totals.metrics()
 
 
-class _Trainer:
-    """The arrays of one training run, laid out for ``matinee.fm.kernels``."""
+class AdamTrainer:
+    """Training that goes on epoch by epoch.
+
+    Parameters
+    ----------
+    hyperparameters
+        Checked hyperparameters.
+    features, labels
+        As ``check_features`` and ``check_labels`` return them, one record or more.
+    rng
+        Draws the initial parameters.
+    initial
+        A model to start from instead; its moments start at 0.
+
+    Raises
+    ------
+    DataError
+        If the initial model's sizes or predictor type are others than the hyperparameters say.
+    """
 
     def __init__(
         self,
         hyperparameters: Hyperparameters,
-        features: Features,
+        features: SparseRows | NDArray[np.float32],
         labels: NDArray[np.float32],
         rng: np.random.Generator,
+        initial: Model | None = None,
     ) -> None:
-        # Numba takes more than a second to import: only those who train pay for it.
-        from matinee.fm.kernels import train_batches
-
-        self._run_batches = train_batches
-        self._hyperparameters = hyperparameters
-        self._labels = labels
+        _check_initial(initial, hyperparameters)
         self.batches = -(-len(labels) // hyperparameters.mini_batch_size)
-        self._records = self._make_records(features)
-        self._rules = self._make_rules()
-        self._state = self._make_state(rng)
-        self._scores = np.empty(len(labels) + 1, dtype=np.float32)
+        self._hyperparameters = hyperparameters
+        self._epoch = 0
+        self._records = Records.of(features, labels)
+        self._rules = Rules.of(hyperparameters)
+        self._state = State.start(hyperparameters, self._records, rng, initial)
+        adam = kernels("adam")
+        self._run_batches = adam.train_pairs if _are_pairs(features) else adam.train_records
 
-    def run_epoch(self, epoch: int, observer: Observer | None) -> dict[str, float]:
-        """Train on every batch once, publish batch metrics, return those of the epoch."""
+    def run_epoch(self, observer: Observer | None = None) -> dict[str, float]:
+        """Train on every batch once, publish batch metrics, return those of the epoch.
+
+        Raises
+        ------
+        DivergedError
+            If a prediction is infinite or NaN.
+        """
         totals = Totals(self._hyperparameters.predictor_type)
         interval = self._hyperparameters.batch_metrics_publish_interval
         # Compiled code runs up to and with a batch whose metrics are published, or to the end.
         published = range(0, self.batches, interval)
         stops = sorted({*(batch + 1 for batch in published), self.batches})
         for first, stop in itertools.pairwise((0, *stops)):
-            self._train_batches(epoch, first, stop)
-            self._measure(first, stop, totals)
+            self._train_batches(first, stop, totals)
             if observer is not None and stop - 1 in published:
-                observer.on_batch(BatchResult(epoch, stop - 1, totals.metrics()))
+                observer.on_batch(BatchResult(self._epoch, stop - 1, totals.metrics()))
+        self._epoch += 1
         return totals.metrics()
 
-    def model(self, epoch: int) -> Model:
-        """Take the parameters out as a model, which must be finite."""
-        k = self._hyperparameters.num_factors
+    def model(self) -> Model:
+        """Take the parameters out as a model.
+
+        Raises
+        ------
+        DivergedError
+            If one is infinite or NaN.
+        """
+        given = self._hyperparameters
         bias = float(self._state.bias[0])
-        weights = self._state.parameters.reshape(-1, 3, self._rules.is_factor.size)[:, 0]
-        linear, factors = weights[:, k].copy(), weights[:, :k].copy()
+        linear, factors = self._state.linear(given), self._state.factors(given)
         for name, values in (("bias", bias), ("linear", linear), ("factors", factors)):
             if not np.isfinite(values).all():
-                raise self._diverged(f"a value of the {name} parameters", epoch)
-        return Model(bias, linear, factors, self._hyperparameters.predictor_type)
+                raise self._diverged(f"a value of the {name} parameters", self._epoch - 1)
+        return Model(bias, linear, factors, given.predictor_type)
 
-    def _train_batches(self, epoch: int, first: int, stop: int) -> None:
+    def _train_batches(self, first: int, stop: int, totals: Totals) -> None:
+        sums = np.zeros(5 if self._rules.classifier else 2)
         record = self._run_batches(
-            self._records,
-            self._state,
-            self._rules,
+            *self._records,
+            *self._state,
+            *self._rules,
             first,
             stop,
-            epoch * self.batches + first,
-            self._scores,
+            self._epoch * self.batches + first,
+            sums,
         )
         if record >= 0:
-            raise self._diverged(f"the prediction for record {record}", epoch)
-
-    def _measure(self, first: int, stop: int, totals: Totals) -> None:
-        size = self._hyperparameters.mini_batch_size
-        records = len(self._labels)
-        batch = slice(first * size, min(stop * size, records))
-        totals.add(self._scores[batch], self._labels[batch])
-        padding = stop * size - records
-        if padding > 0:
-            totals.add(self._scores[records:], np.zeros(1, dtype=np.float32), times=padding)
-
-    def _make_records(self, features: Features) -> Records:
-        dense = isinstance(features, np.ndarray)
-        if isinstance(features, np.ndarray):
-            n, width = features.shape
-            starts = np.arange(n + 1, dtype=np.int64) * width
-            keys = np.arange(width, dtype=np.int32)
-            values = features.ravel()
-        else:
-            starts = features.indptr.astype(np.int64)
-            keys = features.indices.astype(np.int32, copy=False)
-            values = features.data
-        return Records(
-            _read_only(starts),
-            _read_only(keys),
-            _read_only(values),
-            _read_only(self._labels),
-            dense,
-        )
-
-    def _make_rules(self) -> Rules:
-        given = self._hyperparameters
-        k = given.num_factors
-        width = -(-(k + 1) // LANES) * LANES
-        epsilon = np.float32(1e-8 if given.eps is None else given.eps)
-        is_factor, rates, decays = (np.zeros(width, dtype=np.float32) for _ in range(3))
-        is_factor[:k] = 1
-        rates[:k] = given.factors_lr * given.learning_rate
-        decays[:k] = given.factors_wd * given.wd
-        if given.use_linear:
-            rates[k] = given.linear_lr * given.learning_rate
-            decays[k] = given.linear_wd * given.wd
-        # Padding stays 0 if its 0 / (0 + epsilon) is not 0 / 0, whatever eps is.
-        epsilons = np.ones(width, dtype=np.float32)
-        epsilons[: k + 1] = epsilon
-        rescale = 1 / given.mini_batch_size if given.rescale_grad is None else given.rescale_grad
-        # MXNet's optimizers take 0 and negative bounds for "no clipping".
-        clip = given.clip_gradient if given.clip_gradient and given.clip_gradient > 0 else np.inf
-        return Rules(
-            k,
-            given.mini_batch_size,
-            given.predictor_type == "binary_classifier",
-            is_factor,
-            rates,
-            decays,
-            epsilons,
-            np.float32(given.bias_lr * given.learning_rate if given.use_bias else 0),
-            np.float32(given.bias_wd * given.wd if given.use_bias else 0),
-            epsilon,
-            np.float32(rescale),
-            np.float32(clip),
-        )
-
-    def _make_state(self, rng: np.random.Generator) -> State:
-        given = self._hyperparameters
-        starts = self._records.starts
-        begins = np.arange(0, len(self._labels), given.mini_batch_size)
-        ends = np.minimum(begins + given.mini_batch_size, len(self._labels))
-        most = min(given.feature_dim, int((starts[ends] - starts[begins]).max()))
-        width = self._rules.is_factor.size
-        parameters = np.zeros((given.feature_dim, 3, width), dtype=np.float32)
-        bias = np.zeros(3, dtype=np.float32)
-        # The order of draws is part of what a seed means.
-        drawn_bias = _draw(given, "bias", (1,), rng)
-        drawn_linear = _draw(given, "linear", (given.feature_dim,), rng)
-        k = given.num_factors
-        parameters[:, 0, :k] = _draw(given, "factors", (given.feature_dim, k), rng)
-        if given.use_linear:
-            parameters[:, 0, k] = drawn_linear
-        if given.use_bias:
-            bias[:1] = drawn_bias
-        return State(
-            parameters.ravel(),
-            bias,
-            np.empty(most * width, dtype=np.float32),
-            np.full(given.feature_dim, -1, dtype=np.int32),
-            np.empty(most, dtype=np.int32),
-            np.empty(width, dtype=np.float32),
-        )
+            raise self._diverged(f"the prediction for record {record}", self._epoch)
+        totals.add_sums(sums, (stop - first) * self._hyperparameters.mini_batch_size)
 
     def _diverged(self, what: str, epoch: int) -> DivergedError:
         given = self._hyperparameters
@@ -299,24 +252,18 @@ class _Trainer:
         )
 
 
-def _draw(
-    hyperparameters: Hyperparameters,
-    group: str,
-    shape: tuple[int, ...],
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    method = getattr(hyperparameters, f"{group}_init_method")
-    if method == "constant":
-        return np.full(shape, getattr(hyperparameters, f"{group}_init_value"), dtype=np.float32)
-    if method == "uniform":
-        scale = np.float32(getattr(hyperparameters, f"{group}_init_scale"))
-        return (2 * rng.random(shape, dtype=np.float32) - 1) * scale
-    sigma = np.float32(getattr(hyperparameters, f"{group}_init_sigma"))
-    return rng.standard_normal(shape, dtype=np.float32) * sigma
+def _check_initial(initial: Model | None, given: Hyperparameters) -> None:
+    if initial is None:
+        return
+    for name in ("feature_dim", "num_factors", "predictor_type"):
+        of_model, wanted = getattr(initial, name), getattr(given, name)
+        if of_model != wanted:
+            raise DataError(
+                f"the model to start from has {name} {of_model}: training needs {wanted}"
+            )
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    # One kind of array means one compiled version, whether the caller's may be written to or not.
-    view = array.view()
-    view.flags.writeable = False
-    return view
+def _are_pairs(features: SparseRows | NDArray[np.float32]) -> bool:
+    if not isinstance(features, SparseRows):
+        return False
+    return features.all_ones and features.values_per_record == 2

@@ -1,8 +1,9 @@
 """The training images this server can run: repository name -> how to train, how to serve.
 
-The server knows no algorithm by itself, only the SageMaker container contract. Factorization
-Machines is the first entry; a user's own algorithms stand in ``algorithms.json`` of the state
-folder. An image whose repository is not registered is refused by name.
+The server knows no algorithm by itself, only the SageMaker container contract. SageMaker's
+Factorization Machines and matinee's own are the first entries; a user's own algorithms stand in
+``algorithms.json`` of the state folder. An image whose repository is not registered is refused by
+name.
 """
 
 from __future__ import annotations
@@ -123,6 +124,23 @@ def _definition(name: str, pattern: str) -> dict[str, str]:
     return {"Name": name, "Regex": f"#{pattern}"}
 
 
+# Of each metric: its name, its name in the log, and the mark of its kind there.
+_QUALITY = (
+    ("rmse", "rmse", "loss"),
+    ("mse", "mse", "loss"),
+    ("absolute_loss", "absolute_loss", "loss"),
+    ("binary_classification_accuracy", "binary_classification_accuracy", "score"),
+    ("binary_classification_cross_entropy", "binary_classification_cross_entropy", "loss"),
+    ("binary_f_beta", r"binary_f_1.000", "score"),
+)
+_BETTER = {
+    "rmse": "Minimize",
+    "binary_classification_accuracy": "Maximize",
+    "binary_classification_cross_entropy": "Minimize",
+    "binary_f_beta": "Maximize",
+}
+
+
 def _quality(metric: str, logged: str, mark: str) -> list[dict[str, str]]:
     host, value = "quality_metric: host=\\S+,", f"{logged} <{mark}>=(\\S+)"
     return [
@@ -133,32 +151,28 @@ def _quality(metric: str, logged: str, mark: str) -> list[dict[str, str]]:
     ]
 
 
+def _validation_quality(metric: str, logged: str, mark: str) -> list[dict[str, str]]:
+    host, value = "quality_metric: host=\\S+,", f"{logged} <{mark}>=(\\S+)"
+    return [
+        _definition(f"validation:{metric}", f"{host} validation {value}"),
+        _definition(f"validation:{metric}:epoch", f"{host} epoch=\\S+, validation {value}"),
+    ]
+
+
 # SageMaker Developer Guide, "Tune a Factorization Machines Model", and the definitions that
 # DescribeTrainingJob answers for jobs of this algorithm.
 FACTORIZATION_MACHINES = Algorithm(
     train=(sys.executable, "-m", "matinee.fm.container", "train"),
     serve=(sys.executable, "-m", "matinee.fm.container", "serve"),
     metric_definitions=(
-        *_quality("rmse", "rmse", "loss"),
-        *_quality("mse", "mse", "loss"),
-        *_quality("absolute_loss", "absolute_loss", "loss"),
-        *_quality("binary_classification_accuracy", "binary_classification_accuracy", "score"),
-        *_quality(
-            "binary_classification_cross_entropy", "binary_classification_cross_entropy", "loss"
-        ),
-        *_quality("binary_f_beta", r"binary_f_1.000", "score"),
+        *(definition for metric in _QUALITY for definition in _quality(*metric)),
         _definition("train:progress", r"progress_metric: host=\S+, completed (\S+) %"),
         _definition(
             "train:throughput",
             r"throughput_metric: host=\S+, train throughput=(\S+) records/second",
         ),
     ),
-    objectives={
-        "test:rmse": "Minimize",
-        "test:binary_classification_accuracy": "Maximize",
-        "test:binary_classification_cross_entropy": "Minimize",
-        "test:binary_f_beta": "Maximize",
-    },
+    objectives={f"test:{metric}": direction for metric, direction in _BETTER.items()},
     tunable=frozenset(
         ["epochs", "mini_batch_size"]
         + [
@@ -169,4 +183,33 @@ FACTORIZATION_MACHINES = Algorithm(
     ),
 )
 
-BUILT_IN: Mapping[str, Algorithm] = {"factorization-machines": FACTORIZATION_MACHINES}
+# The same with more solvers: what they are tuned by, and a channel to tune and stop early by.
+MATINEE_FM = Algorithm(
+    train=(sys.executable, "-m", "matinee.fm.container", "--algorithm", "matinee-fm", "train"),
+    serve=FACTORIZATION_MACHINES.serve,
+    metric_definitions=(
+        *FACTORIZATION_MACHINES.metric_definitions,
+        *(definition for metric in _QUALITY for definition in _validation_quality(*metric)),
+    ),
+    objectives={
+        f"{channel}:{metric}": direction
+        for channel in ("test", "validation")
+        for metric, direction in _BETTER.items()
+    },
+    tunable=(FACTORIZATION_MACHINES.tunable or frozenset())
+    | {
+        "artifact_factors",
+        "burn_in",
+        "init_sigma",
+        "learning_rate",
+        "num_factors",
+        "num_models",
+        "patience",
+        "regularization",
+    },
+)
+
+BUILT_IN: Mapping[str, Algorithm] = {
+    "factorization-machines": FACTORIZATION_MACHINES,
+    "matinee-fm": MATINEE_FM,
+}

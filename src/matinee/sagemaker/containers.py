@@ -14,16 +14,20 @@ from matinee.sagemaker.compute import Phase, Status
 from matinee.sagemaker.jobs import Job, work_folder
 
 BASE_DIRECTORY = "SAGEMAKER_BASE_DIR"
+# A folder where training jobs on the same data, such as the trials of a tuning job, may share what
+# they make of it.
+DATA_CACHE = "MATINEE_DATA_CACHE"
 _KEPT = {
     "HOME",
     "LANG",
     "LC_ALL",
     "LD_LIBRARY_PATH",
-    "NUMBA_CACHE_DIR",
+    "MATINEE_KERNEL_CACHE",
     "PATH",
     "PYTHONPATH",
     "TMPDIR",
     "TZ",
+    "XDG_CACHE_HOME",
 }
 _LOOK_SECONDS = 1.0
 

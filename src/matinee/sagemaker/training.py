@@ -109,6 +109,7 @@ def _start(job: Job) -> None:
     algorithm = failures.algorithm_of(image, job.context.algorithms)
     environment = {
         **containers.environment(os.environ, folder),
+        containers.DATA_CACHE: str(job.context.folder / "data"),
         **document.get("Environment", {}),
         containers.BASE_DIRECTORY: str(folder),
         "TRAINING_JOB_NAME": resource.name,

@@ -13,13 +13,14 @@ from typing import TypedDict
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 
 from matinee.fm import FactorizationMachine
 from matinee.fm.errors import ArtifactError
 from matinee.workflow.errors import EvaluationError
 from matinee.workflow.objects import Objects
-from matinee.workflow.prepare import one_hot, read_ratings
+from matinee.workflow.prepare import read_ratings
 from matinee.workflow.preprocess import Preprocessed
 
 
@@ -88,11 +89,15 @@ def recommend(
             f"{model} has {len(machine.linear_)} features, but there are"
             f" {customers.num_rows} customers and {videos.num_rows} videos"
         )
-    unseen = np.setdiff1d(np.arange(videos.num_rows), seen)
-    pairs = one_hot(np.full(len(unseen), chosen), unseen, customers.num_rows, videos.num_rows)
-    scores = machine.predict(pairs) if len(unseen) else np.empty(0, np.float32)
-    best = np.argsort(-scores, kind="stable")[:count]
-    rows = videos.take(pa.array(unseen[best])).to_pylist()
+    ranking = machine.top(
+        _one_feature_each([chosen], width),
+        _one_feature_each(customers.num_rows + np.arange(videos.num_rows), width),
+        count,
+        exclude=csr_matrix((np.ones(len(seen)), seen, [0, len(seen)]), (1, videos.num_rows)),
+    )
+    found = ranking.candidates[0] >= 0
+    best, scores = ranking.candidates[0, found], ranking.scores[0, found]
+    rows = videos.take(pa.array(best)).to_pylist()
     return {
         "customer": ids[chosen],
         "rated": len(seen),
@@ -103,9 +108,16 @@ def recommend(
                 "title": row["title"] or row["video"],
                 "stars": float(score),
             }
-            for rank, (row, score) in enumerate(zip(rows, scores[best], strict=True), start=1)
+            for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
         ],
     }
+
+
+def _one_feature_each(features: ArrayLike, width: int) -> csr_matrix:
+    keys = np.asarray(features)
+    return csr_matrix(
+        (np.ones(len(keys), np.float32), keys, np.arange(len(keys) + 1)), (len(keys), width)
+    )
 
 
 def _table(objects: Objects, uri: str, scratch: Path) -> pa.Table:

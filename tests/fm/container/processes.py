@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,14 @@ def stars(rows: int) -> Any:
 class Job:
     """A training job's folder, with one good channel to begin with."""
 
-    def __init__(self, base: Path, hyperparameters: Mapping[str, str] = REGRESSOR) -> None:
+    def __init__(
+        self,
+        base: Path,
+        hyperparameters: Mapping[str, str] = REGRESSOR,
+        algorithm: str = "factorization-machines",
+    ) -> None:
         self.base = base
+        self.algorithm = algorithm
         self.environment = {"MATINEE_SEED": "7"}
         self.model = base / "model/model_algo-1"
         self.failure = base / "output/failure"
@@ -75,7 +81,7 @@ class Job:
         self.write_config("inputdataconfig", self.channels)
 
     def start(self) -> subprocess.Popen[str]:
-        return start("train", self.base, self.environment)
+        return start(["--algorithm", self.algorithm, "train"], self.base, self.environment)
 
     def run(self) -> tuple[int, str]:
         """Run `train`; give its exit status and its log."""
@@ -91,14 +97,16 @@ class Job:
         return log
 
 
-def start(command: str, base: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+def start(
+    arguments: Sequence[str], base: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("SAGEMAKER_", "MATINEE_"))
     }
     return subprocess.Popen(  # noqa: S603 - our own interpreter and words
-        [sys.executable, "-m", "matinee.fm.container", command],
+        [sys.executable, "-m", "matinee.fm.container", *arguments],
         env={**inherited, "SAGEMAKER_BASE_DIR": str(base), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -111,7 +119,7 @@ def serving(base: Path, **environment: str) -> Iterator[httpx.Client]:
     """Run `serve` until the block ends; SIGTERM must then end it with status 0."""
     port = free_port()
     environment |= {"SAGEMAKER_BIND_TO_PORT": str(port), "MATINEE_BIND_HOST": "127.0.0.1"}
-    process = start("serve", base, environment)
+    process = start(["serve"], base, environment)
     with process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         try:
             wait_for_ping(client, process)

@@ -238,7 +238,7 @@ def test_without_a_model_it_does_not_start(
     (tmp_path / "model").mkdir()
     for name, content in files.items():
         (tmp_path / "model" / name).write_bytes(content)
-    with start("serve", tmp_path, {}) as process:
+    with start(["serve"], tmp_path, {}) as process:
         log, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 1
     assert "AlgorithmError: the model cannot be loaded: " in log

@@ -273,7 +273,7 @@ def with_label(label: float) -> bytes:
         ({"a": with_label(numpy.nan)}, "label of record 2 is nan: labels must be finite"),
         (
             {"a": RECORD, "b": encode(ratings(1).toarray(), stars(1))},
-            "channel 'train' mixes files of dense and of sparse records",
+            "channel 'train', file 'b': dense records in a channel of sparse ones",
         ),
     ],
 )

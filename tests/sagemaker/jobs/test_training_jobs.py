@@ -57,6 +57,7 @@ def test_a_job_completes_with_its_model_in_s3(jobs: Jobs) -> None:
     assert environment["COLOUR"] == "blue"
     assert environment["TRAINING_JOB_NAME"] == name
     assert environment["TRAINING_JOB_ARN"] == described["TrainingJobArn"]
+    assert environment["MATINEE_DATA_CACHE"] == str(jobs.server.state / "data")
     assert not [variable for variable in environment if variable.startswith("AWS_")]
     assert jobs.get(jobs.uri(f"models/{name}/output/output.tar.gz"))
 

@@ -1,33 +1,36 @@
 """What a training job is given: configuration files and channels, below a base folder.
 
-File mode on one instance, channels `train` and `test` of RecordIO-protobuf. Anything else is
-refused with an `InputError` that names the channel, the file and the record.
+File mode on one instance; channels of RecordIO-protobuf, and `model` of a model trained before.
+Anything else is refused with an `InputError` that names the channel, the file and the record.
 Source: SageMaker Developer Guide, "How Amazon SageMaker Provides Training Information".
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import numpy
-import scipy.sparse
 from numpy.typing import NDArray
 
+from matinee.fm import artifact
+from matinee.fm.container.datasets import open_dataset
 from matinee.fm.data import Features, check_features, check_labels
-from matinee.fm.errors import DataError
-from matinee.fm.hyperparameters import Hyperparameters
-from matinee.recordio import RecordIOError, Records, decode
+from matinee.fm.errors import ArtifactError, DataError
+from matinee.fm.matinee_hyperparameters import MatineeHyperparameters
+from matinee.fm.model import Model
 
 HYPERPARAMETERS = "input/config/hyperparameters.json"
 CONTENT_TYPE = "application/x-recordio-protobuf"
-# What a channel's configuration may say; a key that is absent means the first value.
+# SageMaker Developer Guide, "Use Incremental Training".
+MODEL_CHANNEL = "model"
+MODEL_CONTENT_TYPE = "application/x-sagemaker-model"
+# What a channel's configuration may say besides its content type; a key that is absent means the
+# first value.
 _SUPPORTED = {
     "TrainingInputMode": ("File", "FastFile"),
-    "ContentType": (CONTENT_TYPE,),
     "RecordWrapperType": ("None",),
     "CompressionType": ("None",),
 }
@@ -40,7 +43,7 @@ class InputError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel's records: features (n, feature_dim), labels float32 (n,), n > 0."""
+    """A channel's records: features (n, at most feature_dim), labels float32 (n,), n > 0."""
 
     features: Features
     labels: NDArray[numpy.float32]
@@ -68,8 +71,8 @@ def read_host(base: Path) -> str:
     return host
 
 
-def read_channel_names(base: Path) -> list[str]:
-    """Read which channels there are.
+def read_channel_names(base: Path, known: Sequence[str]) -> list[str]:
+    """Read which channels there are, in the order of those that the algorithm knows.
 
     Raises
     ------
@@ -80,19 +83,42 @@ def read_channel_names(base: Path) -> list[str]:
     if "train" not in channels:
         raise InputError(f"the channel 'train' is required; the job has {sorted(channels)}")
     for name, configuration in sorted(channels.items()):
-        if name not in ("train", "test"):
-            raise InputError(f"channel {name!r} isn't known: only 'train' and 'test' are")
-        for key, supported in _SUPPORTED.items():
+        if name not in known:
+            listed = " and ".join(repr(name) for name in known)
+            raise InputError(f"channel {name!r} isn't known: only {listed} are")
+        content_type = MODEL_CONTENT_TYPE if name == MODEL_CHANNEL else CONTENT_TYPE
+        for key, supported in {**_SUPPORTED, "ContentType": (content_type,)}.items():
             value = configuration.get(key) or supported[0]
             if value not in supported:
                 raise InputError(
                     f"channel {name!r}: {key} {value!r} isn't supported, only "
                     + " and ".join(supported)
                 )
-    return [name for name in ("train", "test") if name in channels]
+    return [name for name in known if name in channels]
 
 
-def read_channel(base: Path, name: str, hyperparameters: Hyperparameters) -> Channel:
+def read_model(base: Path) -> Model:
+    """Read the model of the channel `model`: a `model.tar.gz` or the `model_algo-1` inside it.
+
+    Raises
+    ------
+    InputError
+        If there isn't exactly one file, or it isn't a model.
+    """
+    folder = base / "input/data" / MODEL_CHANNEL
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+    if len(paths) != 1:
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        raise InputError(f"channel {MODEL_CHANNEL!r} must hold one model.tar.gz, but has {names}")
+    try:
+        return artifact.read(paths[0])
+    except ArtifactError as error:
+        raise InputError(f"channel {MODEL_CHANNEL!r}: {error}") from error
+
+
+def read_channel(
+    base: Path, name: str, hyperparameters: MatineeHyperparameters, cache: Path | None = None
+) -> Channel:
     """Read all files of a channel, in the sorted order of their paths.
 
     Parameters
@@ -100,9 +126,11 @@ def read_channel(base: Path, name: str, hyperparameters: Hyperparameters) -> Cha
     base : Path
         The container's base folder.
     name : str
-        `train` or `test`.
-    hyperparameters : Hyperparameters
+        Of the channel.
+    hyperparameters : MatineeHyperparameters
         Give the width of the features and what labels may be.
+    cache : Path, optional
+        Folder where jobs with the same files share their decoded records.
 
     Raises
     ------
@@ -113,36 +141,21 @@ def read_channel(base: Path, name: str, hyperparameters: Hyperparameters) -> Cha
     folder = base / "input/data" / name
     # S3 keeps a place for a "folder" as an empty object: files without content are no data.
     paths = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
-    parts = []
-    for path in sorted(paths):
-        where = f"channel {name!r}, file {path.relative_to(folder).as_posix()!r}"
-        parts.append(_read_file(path, where, hyperparameters))
-    if not parts:
+    if not paths:
         raise InputError(f"channel {name!r} has no records")
-    if len({scipy.sparse.issparse(part.features) for part in parts}) > 1:
-        raise InputError(f"channel {name!r} mixes files of dense and of sparse records")
-    if len(parts) == 1:
-        return parts[0]
-    features: Any = [part.features for part in parts]
-    stack = scipy.sparse.vstack if scipy.sparse.issparse(features[0]) else numpy.concatenate
-    return Channel(stack(features), numpy.concatenate([part.labels for part in parts]))
-
-
-def _read_file(path: Path, where: str, hyperparameters: Hyperparameters) -> Channel:
-    with path.open("rb") as file:
-        # Never closed by hand: an error's traceback may still refer to the mapped bytes.
-        content = mmap(file.fileno(), 0, access=ACCESS_READ)
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(paths)}
+    width, predictor_type = hyperparameters.feature_dim, hyperparameters.predictor_type
     try:
-        records = decode(content)
-        return _check(records, hyperparameters)
-    except (RecordIOError, DataError) as error:
-        raise InputError(f"{where}: {error}") from error
-
-
-def _check(records: Records, hyperparameters: Hyperparameters) -> Channel:
-    features = check_features(records.features, hyperparameters.feature_dim)
-    labels = check_labels(records.labels, features.shape[0], hyperparameters.predictor_type)
-    return Channel(features, labels)
+        dataset = open_dataset(files, width, scratch=base, cache=cache)
+        for part in dataset.parts():
+            try:
+                check_features(part.features, width)
+                check_labels(part.labels, len(part.labels), predictor_type)
+            except DataError as error:
+                raise DataError(f"file {part.name!r}: {error}") from error
+    except DataError as error:
+        raise InputError(f"channel {name!r}, {error}") from error
+    return Channel(dataset.features, dataset.labels)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from matinee.fm.hyperparameters import Hyperparameters
+from matinee.fm.matinee_hyperparameters import MatineeHyperparameters
 from matinee.fm.metrics import METRICS
 from matinee.fm.training import BatchResult, EpochResult
 
@@ -30,13 +30,15 @@ def configure() -> None:
 
 
 class TrainingLog:
-    """Prints a training run; an `Observer` of `matinee.fm.training.train`.
+    """Prints a training run; an `Observer` of `matinee.fm.training`.
 
     Parameters
     ----------
     host : str
         This instance's name.
-    hyperparameters : Hyperparameters
+    algorithm : str
+        The algorithm's name.
+    hyperparameters : MatineeHyperparameters
         Of the run.
     records : int
         Records of the train channel.
@@ -48,22 +50,28 @@ class TrainingLog:
 
     def __init__(
         self,
+        *,
         host: str,
-        hyperparameters: Hyperparameters,
+        algorithm: str,
+        hyperparameters: MatineeHyperparameters,
         records: int,
         clock: Callable[[], float],
         started: float,
     ) -> None:
         self._host = host
-        self._hyperparameters = hyperparameters
+        self._algorithm = algorithm
+        self._epochs = hyperparameters.epochs
+        # Solvers without batches take all records at once.
+        self._batch_size = hyperparameters.mini_batch_size or records
         self._kinds = {
             metric.name: metric.kind for metric in METRICS[hyperparameters.predictor_type]
         }
         self._clock = clock
         self._started = self._initialized = self._step_started = started
         # The first batch is looked at once before training, and counts.
-        self._records_seen = self._most_records = min(records, hyperparameters.mini_batch_size)
+        self._records_seen = self._most_records = min(records, self._batch_size)
         self._batches_seen = self._most_batches = 1
+        self._last: EpochResult | None = None
 
     def on_initialized(self) -> None:
         """The data are read; training begins."""
@@ -77,10 +85,13 @@ class TrainingLog:
 
     def on_epoch(self, result: EpochResult) -> None:
         """An epoch's metrics, progress and throughput."""
-        epochs = self._hyperparameters.epochs
+        epochs = self._epochs
         self._print_quality(f"epoch={result.epoch}, train", result.metrics)
         if result.epoch + 1 == epochs:
             self._print_quality("train", result.metrics)
+        if result.validation is not None:
+            self._print_quality(f"epoch={result.epoch}, validation", result.validation)
+        self._last = result
         # Not since the last step: before the first epoch compiled code is loaded.
         self._step_started = self._clock() - result.seconds
         self._print_time("update.time", epochs=epochs if result.epoch == 0 else None)
@@ -105,18 +116,19 @@ class TrainingLog:
 
     def on_finalized(self) -> None:
         """The model is written."""
+        if self._last is not None and self._last.epoch + 1 < self._epochs:
+            LOGGER.info("Training stopped early, after %d epochs", self._last.epoch + 1)
+            self._print_quality("train", self._last.metrics)
         self._print_time("finalize.time")
 
-    def on_test(self, metrics: Mapping[str, float], records: int) -> None:
-        """The metrics of the test channel."""
+    def on_channel(self, name: str, metrics: Mapping[str, float], records: int) -> None:
+        """The model's metrics on the records of the channel `validation` or `test`."""
         self._records_seen = self._most_records = records
-        self._batches_seen = self._most_batches = -(
-            -records // self._hyperparameters.mini_batch_size
-        )
-        self._print_counters({"Meta": "test_data_iter"}, resets=1)
-        for name, value in metrics.items():
-            LOGGER.info("#test_score (%s) : %s", self._host, (name, value))
-        self._print_quality("test", metrics)
+        self._batches_seen = self._most_batches = -(-records // self._batch_size)
+        self._print_counters({"Meta": f"{name}_data_iter"}, resets=1)
+        for metric, value in metrics.items():
+            LOGGER.info("#%s_score (%s) : %s", name, self._host, (metric, value))
+        self._print_quality(name, metrics)
 
     def on_end(self) -> None:
         """The job's last line."""
@@ -162,7 +174,7 @@ class TrainingLog:
             "StartTime": self._step_started,
             "EndTime": self._clock(),
             "Dimensions": {
-                "Algorithm": "factorization-machines",
+                "Algorithm": self._algorithm,
                 "Host": self._host,
                 "Operation": "training",
                 **dimensions,

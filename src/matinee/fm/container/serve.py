@@ -62,6 +62,8 @@ def main(base: Path, environment: Mapping[str, str]) -> int:
     except (ArtifactError, OSError) as error:
         LOGGER.error("AlgorithmError: the model cannot be loaded: %s", error)
         return 1
+    # The first process of all compiles the kernels: no request should wait for that.
+    model.predict(numpy.empty((0, model.feature_dim), dtype=numpy.float32))
     host = environment.get("MATINEE_BIND_HOST", "0.0.0.0")  # noqa: S104 - a container's duty
     port = int(environment.get("SAGEMAKER_BIND_TO_PORT", "8080"))
     batch = environment.get("SAGEMAKER_BATCH", "").lower() == "true"

@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy
-import scipy.sparse
 
-from matinee.fm import artifact
+from matinee.fm import artifact, solvers
 from matinee.fm.container import inputs, logs
+from matinee.fm.container.algorithms import ALGORITHMS, Algorithm
+from matinee.fm.container.inputs import MODEL_CHANNEL
+from matinee.fm.data import SparseRows
 from matinee.fm.errors import FactorizationMachineError, HyperparameterError
-from matinee.fm.hyperparameters import DEFAULT_CONFIGURATION, Hyperparameters
+from matinee.fm.matinee_hyperparameters import MatineeHyperparameters
 from matinee.fm.training import evaluate
-from matinee.fm.training import train as train_model
 
 LOGGER = logging.getLogger(__name__)
 
+CACHE_VARIABLE = "MATINEE_DATA_CACHE"
 # SageMaker shows no more of the failure file.
 _FAILURE_SIZE = 1024
 _STOPPED = 128 + signal.SIGTERM
@@ -36,7 +38,7 @@ class SeedError(ValueError):
     """MATINEE_SEED isn't a natural number."""
 
 
-def main(base: Path, environment: Mapping[str, str]) -> int:
+def main(base: Path, environment: Mapping[str, str], algorithm: str) -> int:
     """Run a training job.
 
     Parameters
@@ -45,6 +47,9 @@ def main(base: Path, environment: Mapping[str, str]) -> int:
         Folder with `input`, `model` and `output`, as SageMaker lays it out below /opt/ml.
     environment : mapping
         MATINEE_SEED makes the run repeatable: the same seed and data give the same model bytes.
+        MATINEE_DATA_CACHE is a folder where jobs share decoded records.
+    algorithm : str
+        One of `ALGORITHMS`.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def main(base: Path, environment: Mapping[str, str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     logs.configure()
     try:
-        _run(base, environment)
+        _run(base, environment, ALGORITHMS[algorithm])
     except (inputs.InputError, FactorizationMachineError, SeedError) as error:
         return _fail(base, f"ClientError: {error} (caused by {_cause(error)})")
     except Exception as error:
@@ -64,50 +69,75 @@ def main(base: Path, environment: Mapping[str, str]) -> int:
     return 0
 
 
-def _run(base: Path, environment: Mapping[str, str]) -> None:
+def _run(base: Path, environment: Mapping[str, str], algorithm: Algorithm) -> None:
     started = time.time()
-    given = inputs.read_hyperparameters(base)
-    merged = {**DEFAULT_CONFIGURATION, **given}
+    hyperparameters = _read_hyperparameters(base, algorithm)
+    host = inputs.read_host(base)
+    names = inputs.read_channel_names(base, algorithm.channels)
+    if hyperparameters.settings.patience is not None and "validation" not in names:
+        raise HyperparameterError("'patience' needs the channel 'validation' to stop by")
+    seed = _seed(environment) if hyperparameters.seed is None else hyperparameters.seed
+    LOGGER.info("Random seed: %d", seed)
+    LOGGER.info("Checkpoint loading and saving are disabled.")
+    # All channels are read before training: a bad test file shouldn't cost hours.
+    initial = inputs.read_model(base) if MODEL_CHANNEL in names else None
+    cache = Path(environment[CACHE_VARIABLE]) if environment.get(CACHE_VARIABLE) else None
+    channels = {
+        name: inputs.read_channel(base, name, hyperparameters, cache)
+        for name in names
+        if name != MODEL_CHANNEL
+    }
+    train, validation = channels["train"], channels.get("validation")
     LOGGER.info(
-        "Reading default configuration from %s: %s",
-        Hyperparameters.__module__,
-        dict(DEFAULT_CONFIGURATION),
+        "[Sparse network] Building a sparse network."
+        if isinstance(train.features, SparseRows)
+        else "[Fully symbolic network] Building a fully symbolic network."
     )
+    log = logs.TrainingLog(
+        host=host,
+        algorithm=algorithm.name,
+        hyperparameters=hyperparameters,
+        records=len(train.labels),
+        clock=time.time,
+        started=started,
+    )
+    log.on_initialized()
+    posterior = solvers.train(
+        hyperparameters,
+        train.features,
+        train.labels,
+        numpy.random.default_rng(seed),
+        observer=log,
+        validation=None if validation is None else (validation.features, validation.labels),
+        initial=initial,
+    )
+    path = base / "model" / f"model_{host}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    artifact.write(posterior.model, path, posterior.samples)
+    LOGGER.info("Saved the model to %s", path)
+    log.on_finalized()
+    for name in ("validation", "test"):
+        if name in channels:
+            records = channels[name]
+            metrics = evaluate(posterior.model, records.features, records.labels)
+            log.on_channel(name, metrics, len(records.labels))
+    if "test" not in channels:
+        LOGGER.info("Test data is not provided.")
+    log.on_end()
+
+
+def _read_hyperparameters(base: Path, algorithm: Algorithm) -> MatineeHyperparameters:
+    given = inputs.read_hyperparameters(base)
+    defaults = dict(algorithm.defaults(given))
+    merged = {**defaults, **given}
+    LOGGER.info("Reading default configuration from %s: %s", algorithm.source, defaults)
     LOGGER.info(
         "Merging with provided configuration from %s: %s",
         base / inputs.HYPERPARAMETERS,
         given,
     )
     LOGGER.info("Final configuration: %s", merged)
-    hyperparameters = Hyperparameters.parse(merged)
-    host = inputs.read_host(base)
-    names = inputs.read_channel_names(base)
-    seed = _seed(environment)
-    LOGGER.info("Random seed: %d", seed)
-    LOGGER.info("Checkpoint loading and saving are disabled.")
-    # All channels are read before training: a bad test file shouldn't cost hours.
-    channels = {name: inputs.read_channel(base, name, hyperparameters) for name in names}
-    train, test = channels["train"], channels.get("test")
-    sparse = scipy.sparse.issparse(train.features)
-    LOGGER.info(
-        "[Sparse network] Building a sparse network."
-        if sparse
-        else "[Fully symbolic network] Building a fully symbolic network."
-    )
-    log = logs.TrainingLog(host, hyperparameters, len(train.labels), time.time, started)
-    log.on_initialized()
-    rng = numpy.random.default_rng(seed)
-    model = train_model(hyperparameters, train.features, train.labels, rng, log)
-    path = base / "model" / f"model_{host}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    artifact.write(model, path)
-    LOGGER.info("Saved the model to %s", path)
-    log.on_finalized()
-    if test is None:
-        LOGGER.info("Test data is not provided.")
-    else:
-        log.on_test(evaluate(model, test.features, test.labels), len(test.labels))
-    log.on_end()
+    return algorithm.parse(merged)
 
 
 def _seed(environment: Mapping[str, str]) -> int:
