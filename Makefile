@@ -14,7 +14,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup run up down status test check tour bench
+.PHONY: help setup run up down status test check tour interop bench
 
 help:
 	@echo "make run     the whole workflow on this machine: ratings to recommendations"
@@ -22,7 +22,8 @@ help:
 	@echo "make test    the tests"
 	@echo "make check   style and types"
 	@echo "make tour    every command of the documentation, for real"
-	@echo "make bench   the benchmarks"
+	@echo "make interop models to MXNet 1.9.1 and back, in an environment of its own"
+	@echo "make bench   the benchmarks, with peers; rewrites the README's figures"
 	@echo "make setup   only .venv"
 
 run: $(READY)
@@ -44,8 +45,13 @@ check: $(READY)
 tour: $(READY)
 	$(BIN)/python -m tests.tour
 
+interop: $(READY)
+	MATINEE_INTEROP=$(or $(MATINEE_INTEROP),.interop) $(BIN)/python -m pytest tests/interop $(ARGS)
+
 bench: $(READY)
-	set -e; for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done
+	$(BIN)/python -m benchmarks.recordio
+	$(BIN)/python -m benchmarks.fm.conformance
+	$(BIN)/python -m benchmarks.fm --readme README.md $(ARGS)
 
 setup: $(READY)
 

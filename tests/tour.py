@@ -1,7 +1,8 @@
 """Run every command of the documentation for real: `python -m tests.tour`.
 
 The shell blocks of README.md and docs/ run in their order, in a folder of their own that has what
-the words around them take for granted: the virtual environment, the benchmarks and some ratings.
+the words around them take for granted: the virtual environment, the benchmarks, the tests and some
+ratings.
 Blocks of `make` are left to whoever calls this. Stops at the first command that fails.
 """
 
@@ -38,7 +39,7 @@ def main() -> int:
     """Run the blocks; the exit code of the first that fails, else 0."""
     with tempfile.TemporaryDirectory(prefix="matinee-tour-") as scratch:
         folder = Path(scratch)
-        for name in (".venv", "benchmarks"):
+        for name in (".venv", "benchmarks", "tests"):
             (folder / name).symlink_to(ROOT / name)
         home = Path(os.environ.get("MATINEE_HOME", folder / "home"))
         programs = Path(sys.executable).parent

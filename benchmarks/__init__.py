@@ -1,0 +1,1 @@
+"""What matinee's documentation says about speed and accuracy, measured; run by `make bench`."""

@@ -1,0 +1,1 @@
+"""Benchmarks of ``matinee.fm``: speed and accuracy against its peers, conformance, memory."""
