@@ -57,7 +57,7 @@ def test_without_a_stack_the_way_to_one_is_shown(home: Path, words: tuple[str, .
         (["--set", 'columns={"customer": "user"}'], "columns: 'video' is a required property"),
         (["--ratings", "/no/such/file"], "--ratings /no/such/file: no such file, nor an s3:// URI"),
         (["--ratings", "s3://UPPER/x"], "ratings: 's3://UPPER/x' does not match "),
-        (["--preset", "best"], "'best' is not one of 'default', 'original'"),
+        (["--preset", "best"], "'best' is not one of 'default', 'bayesian', 'original'"),
     ],
 )
 def test_a_wrong_parameter_is_refused_before_anything_starts(

@@ -31,7 +31,7 @@ def test_every_value_of_a_preset_keeps_its_schema(preset: str) -> None:
 
 
 def test_the_help_of_a_parameter_that_presets_decide_names_their_values() -> None:
-    assert PARAMETERS["epochs"].help.endswith("Presets: default 15, original 10.")
+    assert PARAMETERS["epochs"].help.endswith("Presets: default 15, bayesian 300, original 10.")
     assert "original unset (0.1)" in PARAMETERS["bias_lr"].help
     decided = {name for preset in PRESETS.values() for name in preset} | set(HYPERPARAMETERS)
     assert {p.name for p in PARAMETERS.values() if "Presets:" in p.help} == decided
@@ -78,7 +78,7 @@ def test_the_original_preset_is_the_published_example() -> None:
         ("factors_lr", "fast", "'fast' is not of type 'number', 'null'"),
         ("bias_init_method", "zeros", "'zeros' is not one of"),
         ("tuning_ranges", {}, "{} should be non-empty"),
-        ("tuning_ranges", {"num_factors": [1, 2]}, "'num_factors' is not one of"),
+        ("tuning_ranges", {"solver": [1, 2]}, "'solver' is not one of"),
         ("tuning_ranges", {"epochs": [1]}, "['epochs']: [1] is too short"),
         ("tuning_ranges", {"epochs": [1, 2, "Log"]}, "['epochs'][2]: 'Log' is not one of"),
         ("tuning_jobs", 751, "751 is greater than the maximum of 750"),

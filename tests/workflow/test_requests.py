@@ -8,6 +8,7 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from matinee.workflow.parameters import PRESETS
 from matinee.workflow.prepare import Prepared
 from matinee.workflow.requests import (
     job_name,
@@ -43,7 +44,7 @@ def assert_is(operation: str, request: dict[str, Any]) -> None:
     assert not report.has_errors(), report.generate_report()
 
 
-@pytest.mark.parametrize("preset", ["default", "original"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_the_requests_are_what_aws_takes(preset: str) -> None:
     chosen = settings(preset=preset)
     train = training_request(chosen, PREPARED, name="matinee-1-train-1", image=IMAGE)

@@ -30,6 +30,14 @@ def test_settings_survive_the_way_through_parameters() -> None:
     assert Settings.from_parameters(settings.to_parameters()) == settings
 
 
+def test_the_bayesian_preset_is_for_matinees_own_algorithm() -> None:
+    settings = Settings.from_parameters({"preset": "bayesian", "num_factors": 4})
+    assert settings.image == "matinee-fm"
+    assert settings.hyperparameters == {
+        "num_factors": 4, "epochs": 300, "solver": "mcmc", "burn_in": 50
+    }  # fmt: skip
+
+
 def test_a_zero_is_a_value_and_not_the_presets() -> None:
     assert Settings.from_parameters({"factors_wd": 0}).hyperparameters["factors_wd"] == 0
 
@@ -51,6 +59,8 @@ def test_a_zero_is_a_value_and_not_the_presets() -> None:
         ({"tuning_ranges": {"bias_wd": [-1, 5]}}, "-1 is less than the minimum of 0"),
         ({"tuning_ranges": {"bias_wd": [0, 5, "Logarithmic"]}}, "above 0, not 0"),
         ({"tuning_ranges": {"bias_wd": [0, 1, "ReverseLogarithmic"]}}, "not 0 and 1"),
+        ({"solver": "mcmc"}, "solver needs an image of matinee-fm"),
+        ({"tuning_ranges": {"num_factors": [4, 8]}}, "'num_factors'] needs an image of matinee-fm"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(values: dict[str, Any], rule: str) -> None:

@@ -74,12 +74,12 @@ def _run(run_id: str) -> str:
     return run_name(run_id)
 
 
-def _image() -> str:
+def _image(settings: Settings) -> str:
     import boto3
 
     from matinee.workflow.images import factorization_machines
 
-    return factorization_machines(boto3.session.Session().region_name)
+    return settings.image or factorization_machines(boto3.session.Session().region_name)
 
 
 def _trained(settings: Settings, ti: Any) -> Trained:
@@ -209,7 +209,7 @@ with DAG(
         with _final_refusals():
             settings = _settings(context["params"])
             run = _run(context["run_id"])
-            return {"run": run, "folder": settings.folder(run), "image": _image()}
+            return {"run": run, "folder": settings.folder(run), "image": _image(settings)}
 
     @task(
         multiple_outputs=False,

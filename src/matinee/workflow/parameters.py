@@ -61,16 +61,33 @@ HYPERPARAMETERS: dict[str, tuple[Mapping[str, Any], Any, str]] = {
     "clip_gradient": ({"type": "number"}, None, "Gradients are clipped to plus and minus this."),
     "rescale_grad": ({"type": "number"}, None, "Gradients are multiplied by this."),
     "eps": ({"type": "number"}, None, "Adam's epsilon."),
+    "solver": (
+        {"type": "string", "enum": ["adam", "sgd", "mcmc"]},
+        None,
+        "How matinee-fm trains.",
+    ),
+    "burn_in": ({"type": "integer", "minimum": 0}, None, "First epochs that mcmc forgets."),
+    "learning_rate": (_POSITIVE_OR_ZERO, None, "Learning rate of sgd."),
+    "regularization": (_POSITIVE_OR_ZERO, None, "Weight decay of sgd."),
+    "init_sigma": (_POSITIVE_OR_ZERO, None, "Standard deviation of the start of sgd and mcmc."),
+    "num_models": (_POSITIVE_INTEGER, None, "Models whose predictions adam and sgd average."),
 }
+# Of these, the ones that SageMaker's own algorithm does not know.
+OF_MATINEE_FM = frozenset(
+    {"solver", "burn_in", "learning_rate", "regularization", "init_sigma", "num_models"}
+)
 
-# Amazon SageMaker Developer Guide, "Tune a Factorization Machines Model": all are numbers; these
-# two are whole numbers and num_factors is not among them.
-TUNABLE_INTEGERS = frozenset({"epochs", "mini_batch_size"})
-TUNABLE = TUNABLE_INTEGERS | {
+# Amazon SageMaker Developer Guide, "Tune a Factorization Machines Model": all are numbers.
+_TUNABLE = {"epochs", "mini_batch_size"} | {
     f"{group}_{suffix}"
     for group in ("bias", "linear", "factors")
     for suffix in ("lr", "wd", "init_sigma", "init_scale", "init_value")
 }
+TUNABLE_BY_MATINEE_FM = (OF_MATINEE_FM - {"solver"}) | {"num_factors"}
+TUNABLE = _TUNABLE | TUNABLE_BY_MATINEE_FM
+TUNABLE_INTEGERS = frozenset(
+    name for name in TUNABLE if HYPERPARAMETERS[name][0]["type"] == "integer"
+)
 
 PRESETS: dict[str, dict[str, Any]] = {
     # matinee's own values, chosen by trials on MovieLens 100K.
@@ -93,6 +110,21 @@ PRESETS: dict[str, dict[str, Any]] = {
             "epochs": [10, 20, "Linear"],
         },
         "tuning_jobs": 8,
+        "tuning_parallel_jobs": 2,
+        "training_instance_type": "ml.c5.xlarge",
+        "training_volume_gb": 30,
+        "training_max_seconds": 3600,
+        "transform_instance_type": "ml.c5.xlarge",
+    },
+    # The Bayesian solver of matinee's own algorithm: slower, more accurate, nothing to tune.
+    "bayesian": {
+        "image": "matinee-fm",
+        "solver": "mcmc",
+        "num_factors": 8,
+        "epochs": 300,
+        "burn_in": 50,
+        "tuning_ranges": {"num_factors": [4, 16, "Linear"]},
+        "tuning_jobs": 4,
         "tuning_parallel_jobs": 2,
         "training_instance_type": "ml.c5.xlarge",
         "training_volume_gb": 30,
@@ -218,7 +250,15 @@ PARAMETERS: dict[str, Parameter] = {
             "preset",
             "default",
             {"type": "string", "enum": list(PRESETS)},
-            "Where null parameters come from: matinee's own values, or the published example's.",
+            "Where null parameters come from: matinee's own values, those of the Bayesian solver"
+            " of matinee-fm, or the published example's.",
+            _RUN,
+        ),
+        _decided_by_preset(
+            "image",
+            {"type": "string", "pattern": r"^[\w./:@\-]{1,255}$"},
+            "URI of the algorithm's image; unset: SageMaker's built-in Factorization Machines. On"
+            " AWS matinee-fm is an image of your own.",
             _RUN,
         ),
         Parameter(

@@ -15,8 +15,10 @@ from typing import Any
 
 from matinee.workflow.parameters import (
     HYPERPARAMETERS,
+    OF_MATINEE_FM,
     PARAMETERS,
     PRESETS,
+    TUNABLE_BY_MATINEE_FM,
     TUNABLE_INTEGERS,
     refuse,
     validate,
@@ -44,6 +46,7 @@ class Settings:
     role: str
     columns: Mapping[str, str] | None
     preset: str
+    image: str | None
     seed: int
     check_interval: float
     min_ratings_per_customer: int
@@ -122,6 +125,17 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
     columns = list((complete["columns"] or {}).values())
     if len(set(columns)) < len(columns):
         problems.append(f"columns {complete['columns']}: one column cannot hold two things")
+    if complete["image"] is None:
+        problems += [
+            f"{name} needs an image of matinee-fm: SageMaker's built-in algorithm does not know it"
+            for name in sorted(OF_MATINEE_FM)
+            if complete[name] is not None
+        ]
+        problems += [
+            f"tuning_ranges[{name!r}] needs an image of matinee-fm: SageMaker's built-in algorithm"
+            " does not tune it"
+            for name in sorted(TUNABLE_BY_MATINEE_FM & complete["tuning_ranges"].keys())
+        ]
     for name, (low, high, *scaling) in complete["tuning_ranges"].items():
         problems.extend(_range_problems(name, low, high, scaling))
     return problems
