@@ -35,9 +35,6 @@ GROUPS = ("pair", "day", "attributes", "history", "raters")
 USERS, MOVIES = 943, 1_682
 RATINGS_OF_U1_TEST = 20_000
 DAY_S = 86_400
-# Features that come together need more of them than others for the mean to be exact.
-ARTIFACT_FACTORS = 80
-
 Matrix: TypeAlias = "scipy.sparse.csr_matrix"
 
 
@@ -131,6 +128,8 @@ def make_features(
         *of_ratings,
     ]
     features = scipy.sparse.hstack(fields, format="csr", dtype=np.float32)
+    # Some millions of keys: SciPy sorts them faster than training would.
+    features.sort_indices()
     return features, tuple(int(field.shape[1]) for field in fields)
 
 
@@ -141,7 +140,7 @@ def one_hot(values: ArrayLike) -> Matrix:
     return scipy.sparse.csr_matrix((np.ones(len(places), dtype=np.float32), places, ends))
 
 
-def unit_rows(matrix: Matrix | NDArray[np.float32]) -> Matrix:
+def unit_rows(matrix: "Matrix | NDArray[np.float32]") -> Matrix:
     """Return the matrix with rows divided by their lengths, so that long sets weigh no more."""
     rows = scipy.sparse.csr_matrix(matrix)
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
@@ -173,7 +172,6 @@ def main() -> int:
         burn_in=min(20, arguments.epochs - 1),
         field_dims=widths,
         init_sigma=0.03,
-        artifact_factors=ARTIFACT_FACTORS,
         num_samples=0,
     )
     models = []

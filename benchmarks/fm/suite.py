@@ -70,7 +70,6 @@ SPEED = (
         "adam",
         {8: 10, 64: 10, 512: 3},
         options={"mini_batch_size": 200},
-        against=(_TORCH, _MEMORY_ADAM),
     ),
     Row(_TORCH, "torch", "adam", {8: 1, 64: 1}, options={"learning_rate": 0.002, "batch": 1000}),
     Row(_MEMORY_ADAM, "ceiling", "adam", {8: 5, 64: 3, 512: 1}, options={"batch": 1000}),
@@ -109,7 +108,6 @@ SPEED = (
         {8: 8, 64: 4},
         threads=2,
         options={"burn_in": 2},
-        against=("`mcmc`, a sweep",),
     ),
     Row(_MYFM, "myfm", "mcmc", {8: 4, 64: 2}, options={"kept": 2}),
 )

@@ -111,6 +111,36 @@ def test_residuals_stay_true_over_many_sweeps_and_other_labels() -> None:
         np.testing.assert_allclose(sampler.residuals(), left, rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("patterns", [True, False])
+def test_improving_ends_where_residuals_are_least(
+    patterns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights without factors: ordinary least squares, as NumPy solves it."""
+    if not patterns:
+        monkeypatch.setattr(gibbs_rows, "_LARGEST_SUMS", 0)
+    case = Case(1)
+    case.parameters[:] = 0
+    with Workers(1) as workers:
+        sampler = case.sampler(workers)
+        for _ in range(300):
+            sampler.improve(0.1)
+        x = case.x.astype(np.float64)
+        best = x @ np.linalg.lstsq(x, case.y.astype(np.float64), rcond=None)[0]
+        np.testing.assert_allclose(case.y - sampler.residuals(), best, rtol=0, atol=2e-3)
+        assert not sampler.parameters()[1].any()
+
+
+@pytest.mark.parametrize("patterns", [True, False])
+def test_an_infinite_pull_moves_nothing(patterns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not patterns:
+        monkeypatch.setattr(gibbs_rows, "_LARGEST_SUMS", 0)
+    case = Case(10)
+    with Workers(1) as workers:
+        sampler = case.sampler(workers)
+        sampler.improve(1e12)
+        np.testing.assert_allclose(parameters_of(sampler), case.parameters, rtol=0, atol=1e-6)
+
+
 @TWO_THREADS
 def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gibbs_rows, "_PART", 2)

@@ -146,6 +146,26 @@ def test_labels_may_have_any_unit() -> None:
     np.testing.assert_allclose((other + 70_000) / 1024, plain, rtol=0, atol=1e-3)
 
 
+def test_large_values_are_no_different() -> None:
+    rows, labels = with_side_features(ratings(1))
+    factors = np.ones(94)
+    factors[-1] = 4096
+    settings = replace(SETTINGS, field_dims=SIDE_FIELDS)
+    # Large values in either case, so that both are brought to size.
+    small = rows @ scipy.sparse.diags(np.where(factors > 1, 16.0, 1.0))
+    large = rows @ scipy.sparse.diags(factors)
+    one, other = (train(settings, (x.tocsr(), labels)).predict(x.tocsr()) for x in (small, large))
+    np.testing.assert_allclose(one, other, rtol=0, atol=2e-2)
+
+
+def test_two_numbers_a_record_are_enough() -> None:
+    """Few parameters, which the records determine in few directions only."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 2)).astype(np.float32)
+    labels = (x.sum(axis=1) + 0.3 * rng.normal(size=2000)).astype(np.float32)
+    assert rmse(train(replace(SETTINGS, num_factors=8), (x, labels)), (x, labels)) < 0.32
+
+
 @pytest.mark.parametrize("settings", [SETTINGS, CLASSIFIER])
 @pytest.mark.parametrize("side", [False, True])
 def test_the_same_seed_gives_the_same_bytes(settings: McmcSettings, side: bool) -> None:
@@ -181,7 +201,7 @@ def test_samples_are_bounded(given: dict[str, Any], kept: int) -> None:
     assert all(sample.num_factors == 4 for sample in posterior.samples)
 
 
-@pytest.mark.parametrize(("given", "factors"), [(None, 32), (9, 8), (3, 3)])
+@pytest.mark.parametrize(("given", "factors"), [(None, 64), (9, 8), (3, 3)])
 def test_the_model_s_factors_are_bounded(given: int | None, factors: int) -> None:
     posterior = train(replace(SETTINGS, artifact_factors=given), ratings(1, n=100))
     assert posterior.model.num_factors == factors
@@ -268,10 +288,10 @@ def test_fields_must_fit() -> None:
         train(replace(SETTINGS, field_dims=(2, 3)), ratings(1))
 
 
-def test_numbers_beyond_float32_end_training() -> None:
-    rows = np.array([[1e30], [2e30]], dtype=np.float32)
-    with pytest.raises(DivergedError, match="epoch 0"):
-        train(SETTINGS, (rows, np.array([1, 2], dtype=np.float32)))
+def test_a_start_beyond_all_bounds_ends_training() -> None:
+    far = Model(1e30, np.zeros(90, np.float32), np.zeros((90, 4), np.float32), "regressor")
+    with pytest.raises(DivergedError, match="in epoch 0"):
+        train(SETTINGS, ratings(1), initial=far)
 
 
 @pytest.mark.parametrize(

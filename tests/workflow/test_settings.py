@@ -34,7 +34,7 @@ def test_the_bayesian_preset_is_for_matinees_own_algorithm() -> None:
     settings = Settings.from_parameters({"preset": "bayesian", "num_factors": 4})
     assert settings.image == "matinee-fm"
     assert settings.hyperparameters == {
-        "num_factors": 4, "epochs": 300, "solver": "mcmc", "burn_in": 50
+        "num_factors": 4, "epochs": 300, "solver": "mcmc", "burn_in": 20
     }  # fmt: skip
 
 

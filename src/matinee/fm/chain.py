@@ -1,9 +1,10 @@
 """The chain of a Bayesian Factorization Machine: everything that a sweep draws.
 
-Labels are in units of their standard deviation around their mean, so that vague priors fit any. Of
-a binary_classifier they are latent normal ones (Albert and Chib 1993). Its model answers through
-the logistic function, the chain through the normal distribution function: models leave the chain so
-scaled that the two nearly agree.
+Labels are in units of their standard deviation around their mean, values of features that are large
+in units of their root mean square, so that vague priors fit any; models leave the chain in the
+units that were given. Labels of a binary_classifier are latent normal ones (Albert and Chib
+1993). Its model answers through the logistic function, the chain through the normal distribution
+function: models leave the chain so scaled that the two nearly agree.
 """
 
 import dataclasses
@@ -64,6 +65,10 @@ class Chain:
         rng: np.random.Generator,
         workers: Workers,
     ) -> None:
+        self._units = _units(rows)
+        if (self._units != 1).any():
+            values = rows.data / self._units[rows.indices]
+            rows = dataclasses.replace(rows, data=values, all_ones=False)
         self._rows, self._labels, self._fields = rows, labels, fields
         self._predictor_type = predictor_type
         self._classifier = predictor_type == "binary_classifier"
@@ -78,7 +83,7 @@ class Chain:
             start = _draw_start(rows.shape[1], num_factors, init_sigma, rng)
         else:
             centred = dataclasses.replace(initial, bias=initial.bias - self._centre)
-            start = _scaled(centred, 1 / self._scale)
+            start = _in_units(_scaled(centred, 1 / self._scale), self._units)
         self._seed = int(rng.integers(2**63))
         self._bias, self._noise = start.bias, 1.0
         # What the sampler explains; of a classifier, redrawn before every sweep.
@@ -161,7 +166,7 @@ class Chain:
         return self._of_labels(model, scale)
 
     def _of_labels(self, model: Model, scale: float) -> Model:
-        scaled = _scaled(model, scale)
+        scaled = _in_units(_scaled(model, scale), np.float32(1) / self._units)
         return dataclasses.replace(
             scaled, bias=scaled.bias + self._centre, predictor_type=self._predictor_type
         )
@@ -195,10 +200,27 @@ class Chain:
                 self._outputs, self._labels, seeds, first, last, targets
             )
 
-        self._workers.map(draw, len(targets), _RECORDS)
+        self._workers.map_parts(draw, len(targets), _RECORDS)
         self._draw_bias(float((targets - self._outputs).sum(dtype=np.float64)))
         self._targets = targets
         self._sampler.relabel(targets)
+
+
+def _units(rows: SparseRows) -> NDArray[np.float32]:
+    """Return the root mean square of each feature's values other than 0, but at least 1."""
+    width = rows.shape[1]
+    if rows.all_ones:
+        return np.ones(width, dtype=np.float32)
+    counts = np.bincount(rows.indices, rows.data != 0, width)
+    squares = np.bincount(rows.indices, np.square(rows.data, dtype=np.float64), width)
+    # Small values, as of long histories, are meant to be small.
+    return np.sqrt(np.maximum(squares / np.maximum(counts, 1), 1)).astype(np.float32)
+
+
+def _in_units(model: Model, units: NDArray[np.float32]) -> Model:
+    """Return the model for features whose values are given in other units."""
+    linear, factors = model.linear * units, model.factors * units[:, None]
+    return dataclasses.replace(model, linear=linear, factors=factors)
 
 
 def _sum_up(residuals: NDArray[np.float32]) -> Residuals:

@@ -6,32 +6,30 @@ from those of its parameters (``draw_priors``). What lies above the priors is va
 labels with a variance near 1.
 """
 
-import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.fields import Fields
+from matinee.fm.native import aligned
+from matinee.fm.threads import Team
 
 Fill: TypeAlias = Callable[[NDArray[np.float32], int, int], None]
 """Fills an array with the random numbers of a field, from one of its features on."""
 
-LANES = 16
-"""Rows of parameters are padded to a multiple of this many floats."""
-
 _Result = TypeVar("_Result")
 
 # Precisions have the Gamma distribution of this shape and rate before anything is seen; a mean is
-# normal around 0, with as much weight as this many parameters.
+# normal around 0, with as much weight as this many parameters. A lower rate drives factors to 0.
 _SHAPE = 0.5
-_RATE = 0.5
+_RATE = 0.2
 _WEIGHT = 1.0
+# Of few features precisions may come out near 0: then float32 could not tell labels from factors.
+_LEAST_PRECISION = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +97,7 @@ def draw_priors(moments: Moments, rng: np.random.Generator) -> Priors:
     centres = moments.sums / weights
     spread = np.maximum(moments.squares - weights * np.square(centres), 0)
     precisions = rng.standard_gamma(_SHAPE + counts / 2, spread.shape) / (_RATE + spread / 2)
+    precisions = np.maximum(precisions, _LEAST_PRECISION)
     means = centres + rng.standard_normal(centres.shape) / np.sqrt(weights * precisions)
     return Priors(means.astype(np.float32), precisions.astype(np.float32))
 
@@ -121,38 +120,19 @@ def normals(seed: int, sweep: int) -> Fill:
     return fill
 
 
-class Workers:
-    """Threads that do the parts of a job; a context manager.
-
-    Parameters
-    ----------
-    threads
-        1 for none but the caller's own.
-    """
+class Workers(Team):
+    """A team that draws: it divides what there is to draw, and each thread keeps scratch space."""
 
     def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        super().__init__(threads)
         self._local = threading.local()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        type_: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def map(self, work: Callable[[int, int], _Result], count: int, part: int) -> list[_Result]:
+    def map_parts(
+        self, work: Callable[[int, int], _Result], count: int, part: int
+    ) -> list[_Result]:
         """Do ``work(first, last)`` for all parts of ``count`` things; return results in order."""
         firsts = range(0, count, part)
-        lasts = (min(first + part, count) for first in firsts)
-        if self._pool is None:
-            return list(map(work, firsts, lasts))
-        return list(self._pool.map(work, firsts, lasts))
+        return self.map(lambda first: work(first, min(first + part, count)), firsts)
 
     def room(self, name: str, size: int) -> NDArray[np.float32]:
         """Return this thread's array of a name, of at least a size: zeros at first, aligned."""
@@ -161,14 +141,6 @@ class Workers:
             room = aligned(size)
             setattr(self._local, name, room)
         return room
-
-
-def aligned(*shape: int) -> NDArray[np.float32]:
-    """Return zeros that begin where a cache line does."""
-    size = math.prod(shape)
-    memory = np.zeros(size + LANES, dtype=np.float32)
-    begin = -memory.ctypes.data % (LANES * memory.itemsize) // memory.itemsize
-    return memory[begin : begin + size].reshape(shape)
 
 
 class Sampler(Protocol):

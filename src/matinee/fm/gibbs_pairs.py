@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 from matinee.fm.data import SparseRows
 from matinee.fm.fields import Fields
 from matinee.fm.gibbs import (
-    LANES,
     Fill,
     Moments,
     Priors,
     Residuals,
     Workers,
-    aligned,
     field_moments,
 )
-from matinee.fm.native import kernels
+from matinee.fm.native import LANES, aligned, kernels
 
 _NARROW = LANES - 2  # most factors of a row that fits one vector
 _NARROW_PART, _WIDE_PART = 4096, 1024  # features drawn at a time; they decide the random numbers
@@ -125,7 +123,7 @@ class PairSampler:
         for field, side in enumerate(self._sides):
             of_field = (priors.means[field], priors.precisions[field])
             draw = functools.partial(self._draw, field, bias, noise, *of_field, fill)
-            sums = np.sum(self._workers.map(draw, side.count, self._part), axis=0)
+            sums = np.sum(self._workers.map_parts(draw, side.count, self._part), axis=0)
             self._moments.sums[field] = sums[:size]
             self._moments.squares[field] = sums[size : 2 * size]
         return Residuals(*(float(value) for value in sums[2 * size :]))

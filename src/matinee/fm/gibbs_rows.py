@@ -15,17 +15,15 @@ from numpy.typing import NDArray
 from matinee.fm.data import SparseRows, compressed
 from matinee.fm.fields import Fields
 from matinee.fm.gibbs import (
-    LANES,
     Fill,
     Moments,
     Priors,
     Residuals,
     Workers,
-    aligned,
     field_moments,
 )
 from matinee.fm.model import Model
-from matinee.fm.native import kernels
+from matinee.fm.native import LANES, aligned, kernels
 from matinee.fm.patterns import Block, find_blocks
 
 _PART = 1024  # features or patterns at a time; of features, it decides the random numbers
@@ -146,25 +144,43 @@ class RowSampler:
         """Draw every feature's parameters once; see ``Sampler.sweep``."""
         self._shift(self._bias - bias)
         self._bias = bias
+        self._go_through(noise, priors, fill, relative=False)
+        return self._shift(0.0)
+
+    def improve(self, strength: float) -> None:
+        """Move every feature's parameters once to where the squares of residuals are least.
+
+        Parameters
+        ----------
+        strength
+            Of the pull to where they are, in records of size 1.
+        """
+        shape = self._moments.sums.shape
+        nowhere = Priors(np.zeros(shape, dtype=np.float32), np.ones(shape, dtype=np.float32))
+        self._go_through(strength, nowhere, _fill_with_zeros, relative=True)
+
+    def _go_through(self, noise: float, priors: Priors, fill: Fill, *, relative: bool) -> None:
         for step in self._steps:
             patterns = step.patterns
             old_parts = aligned(0)
             if patterns is not None:
                 sum_up = functools.partial(self._sum_up, patterns)
-                self._workers.map(sum_up, patterns.count, _PART)
+                self._workers.map_parts(sum_up, patterns.count, _PART)
                 old_parts = patterns.parts.copy()
             for column in step.columns:
                 of_field = (priors.means[column.field], priors.precisions[column.field])
-                draw = functools.partial(self._draw, column, patterns, noise, *of_field, fill)
+                draw = functools.partial(
+                    self._draw, column, patterns, noise, *of_field, fill, relative
+                )
                 together = column.independent and patterns is None
                 workers = self._workers if together else _ALONE
-                sums = np.sum(workers.map(draw, column.count, _PART), axis=0)
-                self._moments.sums[column.field] = sums[: self._k + 1]
-                self._moments.squares[column.field] = sums[self._k + 1 :]
+                sums = np.sum(workers.map_parts(draw, column.count, _PART), axis=0)
+                if not relative:
+                    self._moments.sums[column.field] = sums[: self._k + 1]
+                    self._moments.squares[column.field] = sums[self._k + 1 :]
             if patterns is not None:
                 move = functools.partial(self._move, patterns, old_parts)
-                self._workers.map(move, patterns.count, _PART)
-        return self._shift(0.0)
+                self._workers.map_parts(move, patterns.count, _PART)
 
     def residuals(self) -> NDArray[np.float32]:
         """Return label less prediction of each record, (n,), in the records' order."""
@@ -223,6 +239,7 @@ class RowSampler:
         means: NDArray[np.float32],
         precisions: NDArray[np.float32],
         fill: Fill,
+        relative: bool,
         first: int,
         last: int,
     ) -> NDArray[np.float64]:
@@ -232,7 +249,8 @@ class RowSampler:
         fill(numbers, column.field, first)
         scratch = self._workers.room("rows", self._kernels.scratch_size(k))
         places = (column.starts, column.places, column.values)
-        to_draw = (np.float32(noise), means, precisions, numbers, first, last, column.start)
+        given = (np.float32(noise), means, precisions, numbers)
+        to_draw = (*given, first, last, column.start, relative)
         sums = np.empty(2 * (k + 1))
         if patterns is None:
             self._kernels.draw_by_records(
@@ -279,6 +297,10 @@ class RowSampler:
 
 
 _ALONE = Workers(1)
+
+
+def _fill_with_zeros(out: NDArray[np.float32], *_: int) -> None:
+    out[:] = 0
 
 
 def _sums(rows: SparseRows, factors: NDArray[np.float32]) -> NDArray[np.float32]:

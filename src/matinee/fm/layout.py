@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from matinee.fm.data import SparseRows, compressed
 from matinee.fm.hyperparameters import Hyperparameters
 from matinee.fm.model import Model
-
-LANES = 16
-"""Rows of parameters are padded to a multiple of this many floats: a cache line."""
+from matinee.fm.native import LANES, aligned
 
 BLOCK_VALUES = 16
 """Scratch space is kept for this many records, the most that the kernels put into a block."""
@@ -101,7 +99,7 @@ class State(NamedTuple):
         """Draw the initial parameters, or take those of a model; all moments are 0."""
         width = _width(given.num_factors)
         stride = 3 * width + LANES
-        parameters = _aligned_zeros(given.feature_dim * stride)
+        parameters = aligned(given.feature_dim * stride)
         rows = parameters.reshape(given.feature_dim, stride)
         bias = np.zeros(3, dtype=np.float32)
         if initial is None:
@@ -131,11 +129,11 @@ class State(NamedTuple):
         return cls(
             parameters,
             bias,
-            _aligned_zeros(slots * (width + LANES)),
+            aligned(slots * (width + LANES)),
             np.empty(1 << table_bits, dtype=np.int32),
             np.empty(values, dtype=np.int32),
             np.arange(slots, dtype=np.int32),
-            _aligned_zeros(BLOCK_VALUES * (width + 1)),
+            aligned(BLOCK_VALUES * (width + 1)),
             table_bits,
         )
 
@@ -213,13 +211,6 @@ class Rules(NamedTuple):
 
 def _width(num_factors: int) -> int:
     return -(-num_factors // LANES) * LANES
-
-
-def _aligned_zeros(size: int) -> NDArray[np.float32]:
-    # NumPy aligns to 16 bytes: vectors would straddle cache lines.
-    zeros = np.zeros(size + LANES, dtype=np.float32)
-    start = -(zeros.ctypes.data // zeros.itemsize) % LANES
-    return zeros[start : start + size]
 
 
 def _draw(

@@ -26,11 +26,10 @@ from matinee.fm.model import Model
 from matinee.fm.posterior import Posterior
 from matinee.fm.posterior_mean import PosteriorMean
 from matinee.fm.stopping import LOSS, EarlyStopping
-from matinee.fm.threads import check_threads
 from matinee.fm.training import EpochResult, Observer
 
 # Of the posterior's model, unless the settings say otherwise: loses next to nothing.
-_LEAST_FACTORS = 32
+_LEAST_FACTORS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ class McmcSettings:
         Standard deviation of the initial factors.
     artifact_factors
         Most factors of the posterior's model; ``None`` stands for twice ``num_factors``, but at
-        least 32, which loses next to nothing.
+        least 64, which loses next to nothing.
     num_samples
         Most samples that are kept for ``Posterior.predict_std``.
     patience
@@ -152,7 +151,7 @@ def train_mcmc(
         _check_initial(initial, settings, rows.shape[1])
     fields = Fields.of(settings.field_dims, rows)
     judge = None if validation is None else _Judge(settings, *validation, rows.shape[1])
-    with Workers(check_threads(threads)) as workers:
+    with Workers(threads) as workers:
         chain = Chain(
             rows,
             checked,

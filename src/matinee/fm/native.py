@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import json
 import logging
+import math
 import os
 import re
 import stat
@@ -24,9 +25,13 @@ from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+import numpy as np
 from numpy.typing import NDArray
 
 LOGGER = logging.getLogger(__name__)
+
+LANES = 16
+"""Floats in a kernel's vector, which fill a cache line."""
 
 CACHE_VARIABLE = "MATINEE_KERNEL_CACHE"
 
@@ -83,6 +88,15 @@ def load(compiled: bytes) -> Any:
             for name, (parameters, result) in json.loads(header).items()
         }
     )
+
+
+def aligned(*shape: int) -> NDArray[np.float32]:
+    """Return zeros that begin where a cache line does, as kernels like their vectors best."""
+    size = math.prod(shape)
+    # NumPy itself aligns to 16 bytes.
+    memory = np.zeros(size + LANES, dtype=np.float32)
+    begin = -memory.ctypes.data % (LANES * memory.itemsize) // memory.itemsize
+    return memory[begin : begin + size].reshape(shape)
 
 
 class _Kernel:

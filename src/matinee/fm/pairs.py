@@ -42,8 +42,8 @@ class GroupedPairs:
     Attributes
     ----------
     first_features, second_features
-        The feature of each row of parameters: first ones in a random order, second ones by falling
-        popularity, so that the rows most used lie together.
+        The feature of each row of parameters: first ones in a random order, second ones by part
+        and falling popularity, so that the rows most used lie together.
     keys, labels
         int32 (2 * n,) and float32 (n,): first and second row of each record, and its label.
     starts
@@ -75,13 +75,17 @@ class GroupedPairs:
         position = int(np.count_nonzero(counts[1]) > np.count_nonzero(counts[0]))
         of_first, of_second = counts[position], counts[1 - position]
         first = rng.permutation(np.flatnonzero(of_first))
-        second = np.argsort(-of_second, kind="stable")[: np.count_nonzero(of_second)]
+        ranked = np.argsort(-of_second, kind="stable")[: np.count_nonzero(of_second)]
+        # Dealt out in turn, popular features give every part as many records; a part's rows lie
+        # together, because processors fetch neighbouring cache lines too.
+        of_parts = [ranked[part::parts] for part in range(parts)]
+        second = np.concatenate(of_parts)
         rows, blocks = np.zeros((2, feature_dim), dtype=np.int32)
         rows[first], rows[second] = np.arange(len(first)), np.arange(len(second))
         before = np.cumsum(of_first[first]) - of_first[first]
         blocks[first] = before // (_BLOCK * parts) * parts
-        # Popular features are dealt out in turn, which gives every part as many records.
-        blocks[second] = np.arange(len(second)) % parts
+        for part, features in enumerate(of_parts):
+            blocks[features] = part
         starts = np.zeros(blocks[first[-1]] + parts + 1, dtype=np.int64)
         native.count_pairs(keys.ravel(), n, blocks, starts[1:])
         np.cumsum(starts, out=starts)

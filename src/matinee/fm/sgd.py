@@ -11,7 +11,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +24,9 @@ from matinee.fm.metrics import Totals
 from matinee.fm.model import Model
 from matinee.fm.native import kernels
 from matinee.fm.pairs import GroupedPairs, find_pairs
-from matinee.fm.sgd_trainers import PairTrainer, RecordTrainer, Run
+from matinee.fm.sgd_trainers import PairTrainer, RecordTrainer
 from matinee.fm.stopping import LOSS, EarlyStopping
-from matinee.fm.threads import check_threads
+from matinee.fm.threads import Team, check_threads
 from matinee.fm.training import EpochResult, Observer
 
 
@@ -166,17 +165,16 @@ def _train_models(
     clock: Callable[[], float],
 ) -> list[Model]:
     """Train all models, epoch by epoch at the same time; return those of the best epoch."""
-    with ThreadPoolExecutor(threads) as pool:
+    with Team(threads) as team, Team(1) as alone:
         # Several models have nothing in common: each is left to one thread.
-        parts = threads if settings.num_models == 1 else 1
-        run_parts: Run = map if parts == 1 else pool.map
-        run_models: Run = pool.map if parts < threads else map
-        trainers = _make_trainers(settings, features, labels, rng, parts, run_parts, initial)
+        of_models, of_parts = (team, alone) if settings.num_models > 1 else (alone, team)
+        parts = threads if of_parts is team else 1
+        trainers = _make_trainers(settings, features, labels, rng, parts, of_parts, initial)
         stopping = EarlyStopping[list[Model]](settings.patience)
         for epoch in range(settings.epochs):
             started = clock()
-            sums = list(
-                run_models(lambda trainer: trainer.run_epoch(settings.learning_rate), trainers)
+            sums = of_models.map(
+                lambda trainer: trainer.run_epoch(settings.learning_rate), trainers
             )
             seconds = clock() - started
             if not np.isfinite(sums).all():
@@ -223,7 +221,7 @@ def _make_trainers(
     labels: NDArray[np.float32],
     rng: np.random.Generator,
     parts: int,
-    run_parts: Run,
+    team: Team,
     initial: Model | None,
 ) -> Sequence[PairTrainer | RecordTrainer]:
     pairs = find_pairs(features)
@@ -236,7 +234,7 @@ def _make_trainers(
     for own in rng.spawn(settings.num_models):
         start = initial or _draw(settings, stored, labels, own)
         if pairs is not None:
-            trainers.append(PairTrainer(records, start, settings.regularization, own, run_parts))
+            trainers.append(PairTrainer(records, start, settings.regularization, own, team))
         else:
             trainers.append(
                 RecordTrainer(features, labels, visits, start, settings.regularization, own)

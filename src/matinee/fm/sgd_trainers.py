@@ -5,27 +5,17 @@ one step a record in an order of their own, drawn anew for each epoch, and give 
 as a ``Model``; whether those are finite is for the caller to check.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.data import SparseRows, compressed
 from matinee.fm.model import Model
-from matinee.fm.native import kernels
+from matinee.fm.native import LANES, aligned, kernels
 from matinee.fm.pairs import GroupedPairs
+from matinee.fm.threads import Team
 
-_LANES = 16  # floats in a kernel's vector
 _FIXED_WIDTHS = (16, 32, 48, 80)  # that have kernels of their own: 8, 16, 32 and 64 factors
 _SUMS = {"regressor": 2, "binary_classifier": 5}
-
-
-class Run(Protocol):
-    """``map`` or something that does the same with several threads."""
-
-    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
-        """Call a function with each item; return its results."""
 
 
 class PairTrainer:
@@ -41,8 +31,8 @@ class PairTrainer:
         L2 penalty.
     rng
         Draws orders.
-    run
-        Trains parts on several threads.
+    team
+        Trains the parts.
     """
 
     def __init__(
@@ -51,14 +41,10 @@ class PairTrainer:
         initial: Model,
         regularization: float,
         rng: np.random.Generator,
-        run: Run,
+        team: Team,
     ) -> None:
-        self._records, self._regularization, self._rng, self._run = (
-            records,
-            regularization,
-            rng,
-            run,
-        )
+        self._records, self._regularization = records, regularization
+        self._rng, self._team = rng, team
         self._bias, self._num_factors = initial.bias, initial.num_factors
         self._predictor_type = initial.predictor_type
         # The last two columns, so that only a row's last vector needs rates by column.
@@ -84,7 +70,8 @@ class PairTrainer:
             Learning rate.
         """
         records = self._records
-        sums = np.zeros((records.parts, _SUMS[self._predictor_type]))
+        # Cache lines apart: threads add to their own without waiting for each other.
+        sums = np.zeros((records.parts, 2 * LANES))
         keep = 1 - rate * self._regularization
         tails = self._tails(rate, keep)
         for visits in records.visits(self._rng):
@@ -102,8 +89,8 @@ class PairTrainer:
                     sums[part],
                 )  # fmt: skip
 
-            list(self._run(train, range(records.parts)))
-        epoch: NDArray[np.float64] = sums.sum(axis=0)
+            self._team.map(train, range(records.parts))
+        epoch: NDArray[np.float64] = sums.sum(axis=0)[: _SUMS[self._predictor_type]]
         return epoch
 
     def model(self) -> Model:
@@ -122,7 +109,7 @@ class PairTrainer:
 
     def _tails(self, rate: float, keep: float) -> NDArray[np.float32]:
         """Rates and keeps of a row's last lanes, which leave its constant 1 alone."""
-        tails = np.empty((2, 2, _LANES), dtype=np.float32)
+        tails = np.empty((2, 2, LANES), dtype=np.float32)
         tails[:, 0], tails[:, 1] = rate, keep
         for rates_and_keeps, one in zip(tails, (-1, -2), strict=True):
             rates_and_keeps[:, one] = 0, 1
@@ -157,7 +144,7 @@ class RecordTrainer:
         self._predictor_type = initial.predictor_type
         self._train = kernels("sgd").train_records
         k = initial.num_factors
-        self._rows = _aligned_zeros(initial.feature_dim, k + 1)
+        self._rows = _padded_zeros(initial.feature_dim, k + 1)
         self._rows[:, :k] = initial.factors
         self._rows[:, k] = initial.linear
         self._is_factor = np.zeros(self._rows.shape[1], dtype=np.float32)
@@ -192,16 +179,13 @@ def _extend(
     initial: Model, features: NDArray[np.int64], linear: int, one: int
 ) -> NDArray[np.float32]:
     k = initial.num_factors
-    rows = _aligned_zeros(len(features), k + 2)
+    rows = _padded_zeros(len(features), k + 2)
     rows[:, :k] = initial.factors[features]
     rows[:, linear] = initial.linear[features]
     rows[:, one] = 1
     return rows
 
 
-def _aligned_zeros(rows: int, columns: int) -> NDArray[np.float32]:
-    """Return rows of zeros, as wide as whole vectors, that each begin on a cache line."""
-    width = -(-columns // _LANES) * _LANES
-    spare = np.zeros(rows * width + _LANES, dtype=np.float32)
-    skipped = -spare.ctypes.data % (4 * _LANES) // 4
-    return spare[skipped : skipped + rows * width].reshape(rows, width)
+def _padded_zeros(rows: int, columns: int) -> NDArray[np.float32]:
+    """Return rows of zeros, as wide as whole vectors."""
+    return aligned(rows, -(-columns // LANES) * LANES)

@@ -122,7 +122,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "solver": "mcmc",
         "num_factors": 8,
         "epochs": 300,
-        "burn_in": 50,
+        "burn_in": 20,
         "tuning_ranges": {"num_factors": [4, 16, "Linear"]},
         "tuning_jobs": 4,
         "tuning_parallel_jobs": 2,

@@ -11,6 +11,7 @@ from matinee.fm import native
 from matinee.fm.kernels.build import compile_kernels, kernel
 from matinee.fm.kernels.vectors import (
     LANES,
+    at_least,
     clamp,
     fma,
     load,
@@ -46,6 +47,7 @@ def calculate(
     for _ in range(3):
         sums += a
     store(results, 7 * LANES, sums)
+    store(results, 8 * LANES, at_least(a, b))
 
 
 @kernel
@@ -71,7 +73,7 @@ def compiled() -> Any:
 
 
 def test_every_operation_is_that_of_ieee_float32(compiled: Any) -> None:
-    results = np.empty((8, LANES), dtype=np.float32)
+    results = np.empty((9, LANES), dtype=np.float32)
     compiled.calculate(FIRST, SECOND, results)
     fused = (FIRST.astype(np.float64) * SECOND + FIRST).astype(np.float32)
     expected = [
@@ -83,14 +85,15 @@ def test_every_operation_is_that_of_ieee_float32(compiled: Any) -> None:
         fused,
         np.clip(FIRST, -2, 2),
         FIRST + FIRST + FIRST,
+        np.maximum(FIRST, SECOND),
     ]
     np.testing.assert_array_equal(results, expected)
 
 
-def test_nan_passes_through_the_clamp(compiled: Any) -> None:
-    results = np.empty((8, LANES), dtype=np.float32)
+def test_nan_passes_through_bounds(compiled: Any) -> None:
+    results = np.empty((9, LANES), dtype=np.float32)
     compiled.calculate(np.full(LANES, np.nan, dtype=np.float32), SECOND, results)
-    assert np.isnan(results[6]).all()
+    assert np.isnan(results[[6, 8]]).all()
 
 
 def test_lanes_are_added_up_by_halves(compiled: Any) -> None:

@@ -18,6 +18,10 @@ from matinee.fm.kernels.vectors import LANES, fma, load, splat, store, total
 
 TILE = 8  # rows of sums that are in registers at a time
 
+# What the prior adds to the diagonal is at least so much of the largest sum there: below, float32
+# cannot tell it from rounding. Only directions of which the records say nothing feel it.
+LEAST_SHARE = np.float32(1e-5)
+
 
 @inlined
 def sums_size(k: int) -> int:
@@ -140,12 +144,18 @@ def draw(
     heads, targets = at + height * stride, at + (height + 1) * stride
     last = targets + stride
     deviation = np.float32(math.sqrt(noise))
+    largest = sums[last]
     for c in range(k):
-        sums[at + c * stride + c] += noise * precisions[c]
-        sums[targets + c] += noise * precisions[c] * means[c]
+        largest = max(largest, sums[at + c * stride + c])
+    least = LEAST_SHARE * largest
+    for c in range(k):
+        prior = max(noise * precisions[c], least)
+        sums[at + c * stride + c] += prior
+        sums[targets + c] += prior * means[c]
     # The linear weight comes first in the decomposition, so that k may fill whole vectors.
-    weight_inverse = np.float32(1) / np.float32(math.sqrt(sums[last] + noise * precisions[k]))
-    weight = (sums[last + 1] + noise * precisions[k] * means[k]) * weight_inverse
+    prior = max(noise * precisions[k], least)
+    weight_inverse = np.float32(1) / np.float32(math.sqrt(sums[last] + prior))
+    weight = (sums[last + 1] + prior * means[k]) * weight_inverse
     for block in range(0, stride, LANES):
         head = load(sums, heads + block) * splat(weight_inverse)
         store(sums, heads + block, head)
@@ -159,7 +169,9 @@ def draw(
             for above in range(at, row, stride):
                 rest = fma(splat(-sums[above + c]), load(sums, above + block), rest)
             store(sums, row + block, rest)
-        inverse = np.float32(1) / np.float32(math.sqrt(sums[row + c]))
+        # No pivot is below its part of the prior, except by rounding.
+        pivot = max(sums[row + c], noise * precisions[c], least)
+        inverse = np.float32(1) / np.float32(math.sqrt(pivot))
         solved = sums[targets + c] * inverse
         for block in range(c // LANES * LANES, stride, LANES):
             scaled = load(sums, row + block) * splat(inverse)

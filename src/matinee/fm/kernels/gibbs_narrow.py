@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.kernels.build import inlined, kernel
+from matinee.fm.kernels.gaussian import LEAST_SHARE
 from matinee.fm.kernels.vectors import (
     LANES,
+    at_least,
     fma,
     load,
     prefetch_to_l2,
@@ -136,10 +138,16 @@ def draw_features(
         for lane in range(lanes, LANES):
             for place in range(packed, inverses, LANES):
                 scratch[place + lane] = np.float32(0)
+        largest = splat(np.float32(0))
+        row = packed
+        for c in range(size):
+            largest = at_least(largest, load(scratch, row + c * LANES))
+            row += (c + 1) * LANES
+        least = splat(LEAST_SHARE) * largest
         # Cholesky decomposition and forward substitution, a lane a feature.
         row = packed
         for c in range(size):
-            ratio = noise * precisions[c]
+            prior = at_least(splat(noise * precisions[c]), least)
             other = packed
             for d in range(c):
                 rest = load(scratch, row + d * LANES)
@@ -147,13 +155,14 @@ def draw_features(
                     rest -= load(scratch, row + e) * load(scratch, other + e)
                 store(scratch, row + d * LANES, rest * load(scratch, inverses + d * LANES))
                 other += (d + 1) * LANES
-            rest = load(scratch, row + c * LANES) + splat(ratio)
-            solved = load(scratch, right + c * LANES) + splat(ratio * means[c])
+            rest = load(scratch, row + c * LANES) + prior
+            solved = fma(prior, splat(means[c]), load(scratch, right + c * LANES))
             for e in range(0, c * LANES, LANES):
                 above = load(scratch, row + e)
                 rest -= above * above
                 solved -= above * load(scratch, right + e)
-            inverse = splat(np.float32(1)) / square_root(rest)
+            # No pivot is below its part of the prior, except by rounding.
+            inverse = splat(np.float32(1)) / square_root(at_least(rest, prior))
             store(scratch, inverses + c * LANES, inverse)
             store(scratch, right + c * LANES, solved * inverse)
             row += (c + 1) * LANES

@@ -124,6 +124,7 @@ def draw_by_records(
     first: int,
     last: int,
     base: int,
+    relative: bool,
     scratch: NDArray[np.float32],
     moments: NDArray[np.float64],
 ) -> None:
@@ -142,6 +143,8 @@ def draw_by_records(
         k + 1 standard normal numbers of each feature from ``first`` on; overwritten.
     base
         The field's first feature.
+    relative
+        Whether it is changes of the parameters that are drawn, and that have the prior.
     scratch
         Room for ``scratch_size(k)`` floats.
     moments
@@ -164,16 +167,19 @@ def draw_by_records(
                 value = values[place]
                 explained = _regressors(parameters, own, rows, row, value, width, k, scratch, copy)
                 scratch[copy + k] = value
-                residual = rows[row + k + 1] + explained + value * parameters[own + k]
+                residual = rows[row + k + 1]
+                if not relative:
+                    residual += explained + value * parameters[own + k]
                 scratch[copy + k + 1] = residual
             accumulate(scratch, gathered, stop - block, width, k, scratch, 0)
         chance = (feature - first) * (k + 1)
         draw(scratch, 0, k, noise, means, precisions, normals, chance, scratch, drawn)
         # What is drawn becomes the change.
         _count(scratch, drawn, k, moments)
-        for offset in range(0, width, LANES):
-            old = load(parameters, own + offset)
-            store(scratch, drawn + offset, load(scratch, drawn + offset) - old)
+        if not relative:
+            for offset in range(0, width, LANES):
+                old = load(parameters, own + offset)
+                store(scratch, drawn + offset, load(scratch, drawn + offset) - old)
         for place in range(begin, end):
             row, value = records[place] * width, values[place]
             effect = _move(parameters, own, rows, row, value, width, k, scratch, drawn)
@@ -293,6 +299,7 @@ def draw_by_patterns(
     first: int,
     last: int,
     base: int,
+    relative: bool,
     scratch: NDArray[np.float32],
     moments: NDArray[np.float64],
 ) -> None:
@@ -356,27 +363,29 @@ def draw_by_patterns(
                     total_ = fma(h, load(scratch, others + offset), total_)
                     total_ = fma(shift, load(scratch, weighted + offset), total_)
                     store(scratch, row, total_)
-        # From residuals to targets: what the feature explains now is to be explained anew.
         heads, targets = height * stride, (height + 1) * stride
-        weight = parameters[own + k]
-        for offset in range(0, width, LANES):
-            store(scratch, drawn + offset, load(parameters, own + offset))
-        scratch[drawn + k] = np.float32(0)
-        _multiply(scratch, 0, k, scratch, drawn, scratch, products)
-        explained = splat(np.float32(0))
-        for offset in range(0, stride, LANES):
-            head = load(scratch, heads + offset)
-            explained = fma(head, load(scratch, drawn + offset), explained)
-            target = load(scratch, targets + offset) + load(scratch, products + offset)
-            store(scratch, targets + offset, fma(splat(weight), head, target))
-        scratch[size - LANES + 1] += total(explained) + scratch[size - LANES] * weight
+        if not relative:
+            # From residuals to targets: what the feature explains now is to be explained anew.
+            weight = parameters[own + k]
+            for offset in range(0, width, LANES):
+                store(scratch, drawn + offset, load(parameters, own + offset))
+            scratch[drawn + k] = np.float32(0)
+            _multiply(scratch, 0, k, scratch, drawn, scratch, products)
+            explained = splat(np.float32(0))
+            for offset in range(0, stride, LANES):
+                head = load(scratch, heads + offset)
+                explained = fma(head, load(scratch, drawn + offset), explained)
+                target = load(scratch, targets + offset) + load(scratch, products + offset)
+                store(scratch, targets + offset, fma(splat(weight), head, target))
+            scratch[size - LANES + 1] += total(explained) + scratch[size - LANES] * weight
         chance = (feature - first) * (k + 1)
         draw(scratch, 0, k, noise, means, precisions, normals, chance, scratch, drawn)
         _count(scratch, drawn, k, moments)
-        weight = scratch[drawn + k] - parameters[own + k]
-        for offset in range(0, width, LANES):
-            new = load(scratch, drawn + offset)
-            store(scratch, drawn + offset, new - load(parameters, own + offset))
+        if not relative:
+            for offset in range(0, width, LANES):
+                old = load(parameters, own + offset)
+                store(scratch, drawn + offset, load(scratch, drawn + offset) - old)
+        weight = scratch[drawn + k]
         scratch[drawn + k] = np.float32(0)
         for place in range(starts[feature], starts[feature + 1]):
             at, part = patterns[place] * size, patterns[place] * width

@@ -221,7 +221,7 @@ def _draw_by_records(
 
 @inlined
 def _solve(a: NDArray[np.float32], at: int, count: int, side: int, b: int) -> None:
-    """Solve a symmetric positive definite system, of which the upper half is given; b becomes x."""
+    """Solve a system (identity + positive semidefinite, upper half given); b becomes x."""
     for i in range(count):
         row = at + i * side
         for block in range(i // LANES * LANES, count, LANES):
@@ -229,7 +229,8 @@ def _solve(a: NDArray[np.float32], at: int, count: int, side: int, b: int) -> No
             for above in range(at, row, side):
                 rest = fma(splat(-a[above + i]), load(a, above + block), rest)
             store(a, row + block, rest)
-        inverse = np.float32(1) / np.float32(math.sqrt(a[row + i]))
+        # No pivot is below 1, except by rounding.
+        inverse = np.float32(1) / np.float32(math.sqrt(max(a[row + i], np.float32(1))))
         solved = a[b + i] * inverse
         for j in range(i + 1, count):
             a[row + j] *= inverse

@@ -7,13 +7,13 @@ features, whose rows then stay in the cache. ``train_records`` takes any CSR mat
 records in steps of a stride coprime to m: a new order each time without moving anything.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.kernels.build import inlined, kernel
+from matinee.fm.kernels.losses import residual
 from matinee.fm.kernels.vectors import (
     LANES,
     fma,
@@ -29,7 +29,6 @@ from matinee.fm.kernels.vectors import (
 _NEAR = 6 * 80  # into the first-level cache
 _FAR = 32 * 80  # into the second-level cache
 _ROWS_AHEAD = 8  # records, of any kind; their values and starts twice and three times as far
-_SMALLEST_PROBABILITY = 1e-8
 
 
 @inlined
@@ -52,30 +51,6 @@ def _stride(word: int, count: int) -> int:
         if larger == 1:
             return stride
         stride = stride + 1 if stride < count else 1
-
-
-@inlined
-def _logistic(value: np.float32) -> np.float32:
-    one = np.float32(1)
-    # exp of a non-positive number cannot overflow.
-    small = np.float32(math.exp(-abs(value)))
-    return one / (one + small) if value >= 0 else small / (one + small)
-
-
-@inlined
-def _classify(output: np.float32, label: np.float32, sums: NDArray[np.float64]) -> np.float32:
-    """Return the gradient of the cross-entropy by the output; add the record to the sums."""
-    score = _logistic(output)
-    predicted = score >= np.float32(0.5)
-    positive = label == np.float32(1)
-    sums[0] += 1.0 if predicted == positive else 0.0
-    sums[1] += 1.0 if predicted and positive else 0.0
-    sums[2] += 1.0 if predicted and not positive else 0.0
-    sums[3] += 1.0 if positive and not predicted else 0.0
-    of_label = np.float64(score) if positive else 1 - np.float64(score)
-    # NaN passes through.
-    sums[4] -= math.log(_SMALLEST_PROBABILITY if of_label < _SMALLEST_PROBABILITY else of_label)
-    return score - label
 
 
 @inlined
@@ -257,13 +232,14 @@ def _train_pairs(fixed_width: int, classifier: bool) -> Callable[..., None]:
                     summed = fma(own, other, summed)
                 output = bias + total(summed)
                 if classifier:
-                    residual = _classify(output, label, sums)
+                    gradient = residual(output, label, True, 1.0, sums)
                 else:
-                    residual = output - label
-                    wide = np.float64(residual)
+                    # As ``residual`` does it, but with sums that stay in registers.
+                    gradient = output - label
+                    wide = np.float64(gradient)
                     squared += wide * wide
                     absolute += abs(wide)
-                step = splat(-rate * residual)
+                step = splat(-rate * gradient)
                 for column in range(0, last, LANES):
                     own, other = (
                         load(first_rows, first + column),
@@ -271,7 +247,7 @@ def _train_pairs(fixed_width: int, classifier: bool) -> Callable[..., None]:
                     )
                     store(first_rows, first + column, fma(step, other, kept * own))
                     store(second_rows, second + column, fma(step, own, kept * other))
-                step = splat(-residual)
+                step = splat(-gradient)
                 own, other = load(first_rows, first + last), load(second_rows, second + last)
                 store(first_rows, first + last, fma(step * first_rate, other, first_keep * own))
                 store(second_rows, second + last, fma(step * second_rate, own, second_keep * other))
@@ -367,20 +343,14 @@ def train_records(
             store(interactions, column, summed)
             paired += load(is_factor, column) * (summed * summed - squared)
         output = bias + interactions[num_factors] + np.float32(0.5) * total(paired)
-        if classifier:
-            residual = _classify(output, labels[record], sums)
-        else:
-            residual = output - labels[record]
-            wide = np.float64(residual)
-            sums[0] += wide * wide
-            sums[1] += abs(wide)
-        # The linear term's gradient is residual * x: what the loop makes of a sum of 1.
+        of_output = residual(output, labels[record], classifier, 1.0, sums)
+        # The linear term's gradient is of_output * x: what the loop makes of a sum of 1.
         interactions[num_factors] = np.float32(1)
         for at in range(begin, end):
             x = values[at]
             if x == 0:
                 continue
-            step = splat(-rate * residual * x)
+            step = splat(-rate * of_output * x)
             own_value = splat(x)
             row = keys[at - shift] * width
             for column in range(0, width, LANES):

@@ -150,6 +150,12 @@ def clamp(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value) -> ir.Value:
     return builder.select(below, lower, value)
 
 
+@operation(vector)
+def at_least(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value) -> ir.Value:
+    """Return each lane, or that of ``bound`` where it is larger; NaN passes through."""
+    return builder.select(builder.fcmp_ordered("<", value, bound), bound, value)
+
+
 @operation(void)
 def prefetch(builder: ir.IRBuilder, array: ir.Value, offset: ir.Value) -> None:
     """Ask for the cache line at an offset, which is about to be written."""
