@@ -150,7 +150,8 @@ at random, long-tailed, shuffled) with k factors; medians, one thread by CPU tim
 
 {ratios}
 
-The memory ceiling is what the same rows cost if they are only read and written. Ten epochs of
+The memory ceiling is what the same rows cost if they are only read and written, in one simple way:
+a little more than all of it is possible. Ten epochs of
 `adam` at k={TEN_EPOCHS_OF} take {report.short(statistics.median(benchmark.ten_epochs))} s.
 
 Test RMSE on MovieLens-100K, mean of {SPLITS} random 90/10 splits, customer and video alone:
