@@ -253,7 +253,7 @@ def test_training_goes_on_from_a_model() -> None:
 
 def test_a_model_of_another_shape_is_no_start() -> None:
     other = Model(0.0, np.zeros(9, np.float32), np.zeros((9, 4), np.float32), "regressor")
-    with pytest.raises(DataError, match="a regressor of 9 features and 4 factors: it must be"):
+    with pytest.raises(DataError, match="a regressor of 9 features with 4 factors: training needs"):
         train(SETTINGS, ratings(1), initial=other)
 
 

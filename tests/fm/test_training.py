@@ -236,16 +236,20 @@ def test_training_starts_from_a_model_given() -> None:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"feature_dim": 10}, "has feature_dim 9: training needs 10"),
-        ({"num_factors": 4}, "has num_factors 3: training needs 4"),
-        ({"predictor_type": "binary_classifier"}, "has predictor_type regressor: training needs"),
+        ({"feature_dim": 10}, "a regressor of 10 features with 3 factors"),
+        ({"num_factors": 4}, "a regressor of 9 features with 4 factors"),
+        (
+            {"predictor_type": "binary_classifier"},
+            "a binary_classifier of 9 features with 3 factors",
+        ),
     ],
 )
 def test_a_model_that_does_not_fit_is_no_start(changes: dict[str, int], what: str) -> None:
     initial = Model(0.0, np.zeros(9, np.float32), np.zeros((9, 3), np.float32), "regressor")
     wanted = replace(GIVEN, **changes)  # type: ignore[arg-type]  # values by name
 
-    with pytest.raises(DataError, match=what):
+    given = "start from is a regressor of 9 features with 3 factors"
+    with pytest.raises(DataError, match=f"{given}: training needs {what}"):
         train(
             wanted, scipy.sparse.csr_matrix((1, 9)), [1.0], np.random.default_rng(), initial=initial
         )

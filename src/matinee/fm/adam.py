@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from matinee.fm.averaging import average, compress
-from matinee.fm.data import Features, SparseRows, check_features, check_labels
-from matinee.fm.errors import DataError, HyperparameterError
+from matinee.fm.data import Features, SparseRows, check_records
+from matinee.fm.errors import HyperparameterError
 from matinee.fm.hyperparameters import Hyperparameters, PredictorType
 from matinee.fm.model import Model
 from matinee.fm.stopping import LOSS, EarlyStopping
@@ -102,10 +102,7 @@ def train_adam(
             f"num_models is {count} but all would start from the same model and end as the same "
             "model: adam draws nothing but the start; use 1"
         )
-    rows = check_features(features, given.feature_dim)
-    checked = check_labels(labels, rows.shape[0], given.predictor_type)
-    if not len(checked):
-        raise DataError("there are no records: at least one is needed to train")
+    rows, checked = check_records(features, labels, given.feature_dim, given.predictor_type)
     generators = [rng] if count == 1 else rng.spawn(count)
     models = []
     for member, generator in enumerate(generators):

@@ -175,6 +175,27 @@ def compressed(
     return starts, np.arange(width, dtype=np.int32), rows.reshape(-1), True
 
 
+def check_records(
+    features: Features,
+    labels: ArrayLike | None,
+    feature_dim: int,
+    predictor_type: PredictorType,
+    purpose: str = "to train",
+) -> tuple[SparseRows | NDArray[np.float32], NDArray[np.float32]]:
+    """Return features and labels as ``check_features`` and ``check_labels`` do, one or more.
+
+    Raises
+    ------
+    DataError
+        If there are none, or features or labels break a rule.
+    """
+    rows = check_features(features, feature_dim)
+    checked = check_labels(labels, rows.shape[0], predictor_type)
+    if not len(checked):
+        raise DataError(f"there are no records: at least one is needed {purpose}")
+    return rows, checked
+
+
 def check_labels(
     labels: ArrayLike | None, records: int, predictor_type: PredictorType
 ) -> NDArray[np.float32]:

@@ -9,10 +9,11 @@ of them at once.
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from matinee.fm import rules
 from matinee.fm.errors import HyperparameterError
@@ -198,3 +199,31 @@ def _warn_of_fallback(group: str, given: Mapping[str, Any]) -> None:
             suffix,
             fallback,
         )
+
+
+def settings_problems(settings: Any, counts: Sequence[str], amounts: Sequence[str]) -> list[str]:
+    """Return a sentence for each value of a solver's settings that is outside its range.
+
+    Parameters
+    ----------
+    settings
+        With the attributes named, and ``predictor_type``.
+    counts
+        Names of values that must be 1 or more, or None where nothing is chosen.
+    amounts
+        Names of values that must be finite and 0 or more.
+    """
+    problems = [
+        f"{name} is {value!r}: it must be 1 or more"
+        for name in counts
+        if (value := getattr(settings, name)) is not None and not value >= 1
+    ]
+    problems += [
+        f"{name} is {value!r}: it must be a finite number of 0 or more"
+        for name in amounts
+        if not 0 <= (value := getattr(settings, name)) < math.inf
+    ]
+    if settings.predictor_type not in get_args(PredictorType):
+        expected = list(get_args(PredictorType))
+        problems.append(f"predictor_type is {settings.predictor_type!r}: expected {expected}")
+    return problems

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from matinee.fm.chain import Chain
-from matinee.fm.data import Features, SparseRows, check_features, check_labels
+from matinee.fm.data import Features, SparseRows, check_features, check_labels, check_records
 from matinee.fm.errors import DataError, HyperparameterError
 from matinee.fm.fields import Fields
 from matinee.fm.gibbs import Workers
-from matinee.fm.hyperparameters import PredictorType
+from matinee.fm.hyperparameters import PredictorType, settings_problems
 from matinee.fm.metrics import Totals
 from matinee.fm.model import Model
 from matinee.fm.posterior import Posterior
@@ -75,22 +75,12 @@ class McmcSettings:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)!r}: it must be 1 or more"
-            for name in ("num_factors", "epochs", "artifact_factors", "patience")
-            if getattr(self, name) is not None and not getattr(self, name) >= 1
-        ]
-        problems += [
-            f"{name} is {getattr(self, name)!r}: it must be a finite number of 0 or more"
-            for name in ("burn_in", "init_sigma", "num_samples")
-            if not 0 <= getattr(self, name) < math.inf
-        ]
+        counts = ("num_factors", "epochs", "artifact_factors", "patience")
+        problems = settings_problems(self, counts, ("burn_in", "init_sigma", "num_samples"))
         if self.burn_in >= self.epochs:
             problems.append(
                 f"burn_in is {self.burn_in}: it must be below epochs, which is {self.epochs}"
             )
-        if self.predictor_type not in LOSS:
-            problems.append(f"predictor_type is {self.predictor_type!r}: expected {list(LOSS)}")
         if problems:
             raise HyperparameterError("; ".join(problems))
 
@@ -143,12 +133,11 @@ def train_mcmc(
     DivergedError
         If a prediction or a parameter becomes infinite or NaN.
     """
-    rows = _as_sparse(check_features(features, features.shape[1]))
-    checked = check_labels(labels, rows.shape[0], settings.predictor_type)
-    if not len(checked):
-        raise DataError("there are no records: at least one is needed to train")
+    width = features.shape[1]
+    given, checked = check_records(features, labels, width, settings.predictor_type)
+    rows = _as_sparse(given)
     if initial is not None:
-        _check_initial(initial, settings, rows.shape[1])
+        initial.check(width, settings.num_factors, settings.predictor_type)
     fields = Fields.of(settings.field_dims, rows)
     judge = None if validation is None else _Judge(settings, *validation, rows.shape[1])
     with Workers(threads) as workers:
@@ -258,17 +247,6 @@ class _Judge:
     def best(self) -> _Kept:
         """What had been kept by the best epoch."""
         return self._stopping.best_model
-
-
-def _check_initial(initial: Model, settings: McmcSettings, feature_dim: int) -> None:
-    given = (initial.feature_dim, initial.num_factors, initial.predictor_type)
-    wanted = (feature_dim, settings.num_factors, settings.predictor_type)
-    if given != wanted:
-        described = [
-            f"a {kind} of {features} features and {factors} factors"
-            for features, factors, kind in (given, wanted)
-        ]
-        raise DataError(f"the initial model is {described[0]}: it must be {described[1]}")
 
 
 def _as_sparse(rows: SparseRows | NDArray[np.float32]) -> SparseRows:

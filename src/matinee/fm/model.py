@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.data import Features, SparseRows, check_features, compressed
+from matinee.fm.errors import DataError
 from matinee.fm.hyperparameters import PredictorType
 from matinee.fm.native import kernels
 
@@ -42,6 +43,25 @@ class Model:
     @property
     def num_factors(self) -> int:
         return int(self.factors.shape[1])
+
+    def check(self, feature_dim: int, num_factors: int, predictor_type: PredictorType) -> None:
+        """Check that training of these sizes may start from the model.
+
+        Raises
+        ------
+        DataError
+            If it may not.
+        """
+        given = (self.predictor_type, self.feature_dim, self.num_factors)
+        wanted = (predictor_type, feature_dim, num_factors)
+        if given != wanted:
+            described = [
+                f"a {kind} of {width} features with {factors} factors"
+                for kind, width, factors in (given, wanted)
+            ]
+            raise DataError(
+                f"the model to start from is {described[0]}: training needs {described[1]}"
+            )
 
     def predict(self, features: Features) -> NDArray[np.float32]:
         """Score records.

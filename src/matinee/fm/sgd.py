@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from matinee.fm.averaging import average, compress
-from matinee.fm.data import Features, SparseRows, check_features, check_labels
+from matinee.fm.data import Features, SparseRows, check_labels, check_records
 from matinee.fm.errors import DataError, DivergedError, HyperparameterError
-from matinee.fm.hyperparameters import PredictorType
+from matinee.fm.hyperparameters import PredictorType, settings_problems
 from matinee.fm.metrics import Totals
 from matinee.fm.model import Model
 from matinee.fm.native import kernels
 from matinee.fm.pairs import GroupedPairs, find_pairs
 from matinee.fm.sgd_trainers import PairTrainer, RecordTrainer
 from matinee.fm.stopping import LOSS, EarlyStopping
-from matinee.fm.threads import Team, check_threads
+from matinee.fm.threads import Team
 from matinee.fm.training import EpochResult, Observer
 
 
@@ -78,21 +78,9 @@ class SgdSettings:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        counts = ["num_factors", "epochs", "num_models", "artifact_factors"]
-        if self.patience is not None:
-            counts.append("patience")
-        problems = [
-            f"{name} is {getattr(self, name)!r}: it must be 1 or more"
-            for name in counts
-            if not getattr(self, name) >= 1
-        ]
-        problems += [
-            f"{name} is {getattr(self, name)!r}: it must be a finite number of 0 or more"
-            for name in ("learning_rate", "regularization", "init_sigma")
-            if not 0 <= getattr(self, name) < math.inf
-        ]
-        if self.predictor_type not in LOSS:
-            problems.append(f"predictor_type is {self.predictor_type!r}: expected {list(LOSS)}")
+        counts = ("num_factors", "epochs", "num_models", "artifact_factors", "patience")
+        amounts = ("learning_rate", "regularization", "init_sigma")
+        problems = settings_problems(self, counts, amounts)
         if problems:
             raise HyperparameterError("; ".join(problems))
 
@@ -141,10 +129,10 @@ def train_sgd(
     DivergedError
         If a prediction or a parameter becomes infinite or NaN.
     """
-    rows, checked = _check_records(features, labels, settings.predictor_type)
-    check_threads(threads)
+    width = features.shape[-1]
+    rows, checked = check_records(features, labels, width, settings.predictor_type)
     if initial is not None:
-        _check_initial(initial, settings, rows.shape[1])
+        initial.check(width, settings.num_factors, settings.predictor_type)
     models = _train_models(
         settings, rows, checked, rng, threads, observer, validation, initial, clock
     )
@@ -193,26 +181,6 @@ def _train_models(
                 if stopping.update(epoch, loss, lambda: models):  # noqa: B023  (called at once)
                     break
     return _models(trainers, epoch, settings) if validation is None else stopping.best_model
-
-
-def _check_records(
-    features: Features, labels: ArrayLike | None, predictor_type: PredictorType
-) -> tuple[SparseRows | NDArray[np.float32], NDArray[np.float32]]:
-    rows = check_features(features, features.shape[-1])
-    checked = check_labels(labels, rows.shape[0], predictor_type)
-    if not len(checked):
-        raise DataError("there are no records: at least one is needed to train")
-    return rows, checked
-
-
-def _check_initial(initial: Model, settings: SgdSettings, feature_dim: int) -> None:
-    expected = (feature_dim, settings.num_factors, settings.predictor_type)
-    given = (initial.feature_dim, initial.num_factors, initial.predictor_type)
-    if given != expected:
-        described = [
-            f"a {kind} of {d} features with {k} factors" for d, k, kind in (given, expected)
-        ]
-        raise DataError(f"the initial model is {described[0]}: it must be {described[1]}")
 
 
 def _make_trainers(

@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from matinee.fm.data import Features, SparseRows, check_features, check_labels
-from matinee.fm.errors import DataError, DivergedError
+from matinee.fm.data import Features, SparseRows, check_records
+from matinee.fm.errors import DivergedError
 from matinee.fm.hyperparameters import Hyperparameters
 from matinee.fm.layout import Records, Rules, State
 from matinee.fm.metrics import Totals
@@ -121,10 +121,9 @@ def train(
     DivergedError
         If a prediction or a parameter becomes infinite or NaN.
     """
-    rows = check_features(features, hyperparameters.feature_dim)
-    checked = check_labels(labels, rows.shape[0], hyperparameters.predictor_type)
-    if not len(checked):
-        raise DataError("there are no records: at least one is needed to train")
+    rows, checked = check_records(
+        features, labels, hyperparameters.feature_dim, hyperparameters.predictor_type
+    )
     trainer = AdamTrainer(hyperparameters, rows, checked, rng, initial)
     for epoch in range(hyperparameters.epochs):
         started = clock()
@@ -143,10 +142,9 @@ def evaluate(model: Model, features: Features, labels: ArrayLike | None) -> dict
     DataError
         If there are no records, or features or labels break a rule.
     """
-    rows = check_features(features, model.feature_dim)
-    checked = check_labels(labels, rows.shape[0], model.predictor_type)
-    if not len(checked):
-        raise DataError("there are no records: at least one is needed to measure a model")
+    rows, checked = check_records(
+        features, labels, model.feature_dim, model.predictor_type, "to measure a model"
+    )
     totals = Totals(model.predictor_type)
     for first in range(0, len(checked), _RECORDS_AT_A_TIME):
         part = slice(first, first + _RECORDS_AT_A_TIME)
@@ -182,7 +180,12 @@ class AdamTrainer:
         rng: np.random.Generator,
         initial: Model | None = None,
     ) -> None:
-        _check_initial(initial, hyperparameters)
+        if initial is not None:
+            initial.check(
+                hyperparameters.feature_dim,
+                hyperparameters.num_factors,
+                hyperparameters.predictor_type,
+            )
         self.batches = -(-len(labels) // hyperparameters.mini_batch_size)
         self._hyperparameters = hyperparameters
         self._epoch = 0
@@ -250,17 +253,6 @@ class AdamTrainer:
             f"learning rates below bias_lr {given.bias_lr}, linear_lr {given.linear_lr}, "
             f"factors_lr {given.factors_lr}"
         )
-
-
-def _check_initial(initial: Model | None, given: Hyperparameters) -> None:
-    if initial is None:
-        return
-    for name in ("feature_dim", "num_factors", "predictor_type"):
-        of_model, wanted = getattr(initial, name), getattr(given, name)
-        if of_model != wanted:
-            raise DataError(
-                f"the model to start from has {name} {of_model}: training needs {wanted}"
-            )
 
 
 def _are_pairs(features: SparseRows | NDArray[np.float32]) -> bool:
