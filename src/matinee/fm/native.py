@@ -64,7 +64,8 @@ def kernels(module: str) -> Any:
     path = _cache() / f"{module}-{_key(module)}.kernels"
     compiled = _read(path)
     if compiled is None:
-        LOGGER.info("Compiling the %s kernels for this processor, once", module)
+        # A warning, which is shown unless it is silenced: this may take longer than training does.
+        LOGGER.warning("Compiling the %s kernels for this processor, once", module)
         started = time.perf_counter()
         # Numba takes long to import: only those who compile pay for it.
         build = importlib.import_module(f"{_PACKAGE}.build")
