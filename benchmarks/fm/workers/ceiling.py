@@ -28,11 +28,12 @@ def work(task: Task) -> Answer:
     keys, _ = load(task.data, "train")
     if task.method == "adam":
         order = batches(keys, task.options["batch"])
-        width = 3 * whole_lines(task.num_factors) + LANES
+        width = 3 * native.padded(task.num_factors) + LANES
     else:
         order = keys[np.argsort(keys[:, 0], kind="stable")].ravel()
-        width = whole_lines(task.num_factors + 2)
-    rows = aligned_ones(sum(widths(task.data)) * width)
+        width = native.padded(task.num_factors + 2)
+    rows = native.aligned(sum(widths(task.data)) * width)
+    rows[:] = 1
     kernels = native.load(compile_kernels(touch))
     padded = np.append(order, np.zeros(max(AHEAD), dtype=np.int32))
 
@@ -58,17 +59,6 @@ def batches(keys: NDArray[np.int32], size: int) -> NDArray[np.int32]:
         _, first = np.unique(batch, return_index=True)
         distinct.append(batch[np.sort(first)])
     return np.concatenate(distinct)
-
-
-def whole_lines(floats: int) -> int:
-    return -(-floats // LANES) * LANES
-
-
-def aligned_ones(floats: int) -> NDArray[np.float32]:
-    """Start on a cache line, so that a row has no line more than it must."""
-    rows = np.ones(floats + LANES, dtype=np.float32)
-    start = -rows.ctypes.data % (4 * LANES) // 4
-    return rows[start : start + floats]
 
 
 if __name__ == "__main__":

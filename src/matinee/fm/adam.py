@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from matinee.fm.averaging import average, compress
-from matinee.fm.data import Features, SparseRows, check_records
+from matinee.fm.data import Features, SparseRows, check_records, occurrences
 from matinee.fm.errors import HyperparameterError
 from matinee.fm.hyperparameters import Hyperparameters, PredictorType
 from matinee.fm.model import Model
@@ -111,11 +111,8 @@ def train_adam(
         models.append(_train_one(settings, trainer, len(checked), told, validation, clock))
     if count == 1:
         return models[0]
-    weights = None
-    if isinstance(rows, SparseRows):
-        # How often a feature occurs says how much its interactions matter.
-        stored = rows.indices[rows.indptr[0] : rows.indptr[-1]]
-        weights = np.bincount(stored, minlength=given.feature_dim)
+    # How often a feature occurs says how much its interactions matter.
+    weights = occurrences(rows) if isinstance(rows, SparseRows) else None
     return compress(average(models), settings.artifact_factors or given.num_factors, weights)
 
 

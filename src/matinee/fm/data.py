@@ -161,6 +161,16 @@ def in_key_order(rows: SparseRows) -> SparseRows:
     return SparseRows(indptr, keys[first], sums, rows.shape)
 
 
+def occurrences(rows: SparseRows | NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return how many records hold each feature, (feature_dim,)."""
+    if isinstance(rows, SparseRows):
+        # The arrays of a slice hold other records' values too.
+        stored = rows.indices[rows.indptr[0] : rows.indptr[-1]]
+        return np.bincount(stored, minlength=rows.shape[1])
+    counts: NDArray[np.int64] = (rows != 0).sum(axis=0)
+    return counts
+
+
 def compressed(
     rows: SparseRows | NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], bool]:

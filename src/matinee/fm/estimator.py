@@ -130,6 +130,26 @@ class Estimator:
         loaded._keep(model)
         return loaded
 
+    def _given(self, features: Features) -> dict[str, object]:
+        """Return the constructor's arguments but for the seed, and the width of the features.
+
+        Raises
+        ------
+        DataError
+            If the features are not two-dimensional.
+        """
+        shape = np.shape(features)
+        if len(shape) != 2:
+            raise DataError(
+                f"features must have 2 dimensions (records, features), not {len(shape)}"
+            )
+        given = {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and name != "random_state" and not name.endswith("_")
+        }
+        return {"feature_dim": int(shape[1]), **given}
+
     def _keep(self, model: Model) -> None:
         self.bias_ = model.bias
         self.linear_ = model.linear
@@ -253,30 +273,11 @@ class FactorizationMachine(Estimator):
         HyperparameterError, DataError, DivergedError
             See ``matinee.fm.errors``.
         """
-        given = {
-            name: value
-            for name, value in vars(self).items()
-            if value is not None and name != "random_state" and not name.endswith("_")
-        }
-        hyperparameters = Hyperparameters.parse({"feature_dim": count_features(X), **given})
+        hyperparameters = Hyperparameters.parse(self._given(X))
         observer = None if on_epoch is None else OnEpoch(on_epoch)
         rng = np.random.default_rng(self.random_state)
         self._keep(train(hyperparameters, X, y, rng, observer))
         return self
-
-
-def count_features(features: Features) -> int:
-    """Return the width of features.
-
-    Raises
-    ------
-    DataError
-        If they are not two-dimensional.
-    """
-    shape = np.shape(features)
-    if len(shape) != 2:
-        raise DataError(f"features must have 2 dimensions (records, features), not {len(shape)}")
-    return int(shape[1])
 
 
 class OnEpoch:

@@ -21,7 +21,7 @@ from matinee.fm.gibbs import (
     Workers,
     field_moments,
 )
-from matinee.fm.native import LANES, aligned, kernels
+from matinee.fm.native import LANES, aligned, kernels, padded
 
 _NARROW = LANES - 2  # most factors of a row that fits one vector
 _NARROW_PART, _WIDE_PART = 4096, 1024  # features drawn at a time; they decide the random numbers
@@ -88,7 +88,7 @@ class PairSampler:
         self._narrow = self._k <= _NARROW
         self._kernels = kernels("gibbs_narrow" if self._narrow else "gibbs_wide")
         self._part = _NARROW_PART if self._narrow else _WIDE_PART
-        self._width = -(-(self._k + 2) // LANES) * LANES
+        self._width = padded(self._k + 2)
         self._rows = aligned(len(linear), self._width)
         self._rows[:, : self._k] = factors
         self._rows[:, self._k] = 1
@@ -184,7 +184,7 @@ class PairSampler:
         measured = (side.residuals, side is self._sides[-1])
         sums = np.empty(2 * (k + 1) + 3)
         if self._narrow:
-            numbers = -(-(last - first) // LANES) * LANES * (k + 1)
+            numbers = padded(last - first) * (k + 1)
             drawn = self._numbers(fill, field, first, numbers)
             scratch = self._workers.room("pairs", self._kernels.scratch_size(k))
             part = (drawn, first, last, side.start)

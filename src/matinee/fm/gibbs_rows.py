@@ -23,7 +23,7 @@ from matinee.fm.gibbs import (
     field_moments,
 )
 from matinee.fm.model import Model
-from matinee.fm.native import LANES, aligned, kernels
+from matinee.fm.native import aligned, kernels, padded
 from matinee.fm.patterns import Block, find_blocks
 
 _PART = 1024  # features or patterns at a time; of features, it decides the random numbers
@@ -121,7 +121,7 @@ class RowSampler:
         self._kernels = kernels("gibbs_rows")
         self._workers = workers
         self._k = k = factors.shape[1]
-        self._width = -(-(k + 2) // LANES) * LANES
+        self._width = padded(k + 2)
         self._labels = labels
         self._bias = 0.0
         self._parameters = aligned(len(linear), self._width)

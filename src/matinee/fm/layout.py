@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from matinee.fm.data import SparseRows, compressed
 from matinee.fm.hyperparameters import Hyperparameters
 from matinee.fm.model import Model
-from matinee.fm.native import LANES, aligned
+from matinee.fm.native import LANES, aligned, padded
 
 BLOCK_VALUES = 16
 """Scratch space is kept for this many records, the most that the kernels put into a block."""
@@ -97,7 +97,7 @@ class State(NamedTuple):
         initial: Model | None,
     ) -> Self:
         """Draw the initial parameters, or take those of a model; all moments are 0."""
-        width = _width(given.num_factors)
+        width = padded(given.num_factors)
         stride = 3 * width + LANES
         parameters = aligned(given.feature_dim * stride)
         rows = parameters.reshape(given.feature_dim, stride)
@@ -140,7 +140,7 @@ class State(NamedTuple):
     def linear(self, given: Hyperparameters) -> NDArray[np.float32]:
         """Copy the linear terms, float32 (feature_dim,)."""
         rows = self.parameters.reshape(given.feature_dim, -1)
-        return rows[:, 3 * _width(given.num_factors)].copy()
+        return rows[:, 3 * padded(given.num_factors)].copy()
 
     def factors(self, given: Hyperparameters) -> NDArray[np.float32]:
         """Copy the factors, float32 (feature_dim, num_factors)."""
@@ -186,7 +186,7 @@ class Rules(NamedTuple):
     @classmethod
     def of(cls, given: Hyperparameters) -> Self:
         """Gather what hyperparameters say."""
-        width = _width(given.num_factors)
+        width = padded(given.num_factors)
         epsilon = 1e-8 if given.eps is None else given.eps
         # Padding stays 0 if its 0 / (0 + epsilon) is not 0 / 0, whatever eps is.
         epsilons = np.ones(width, dtype=np.float32)
@@ -207,10 +207,6 @@ class Rules(NamedTuple):
             # MXNet's optimizers take 0 and negative bounds for "no clipping".
             given.clip_gradient if given.clip_gradient and given.clip_gradient > 0 else np.inf,
         )
-
-
-def _width(num_factors: int) -> int:
-    return -(-num_factors // LANES) * LANES
 
 
 def _draw(

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from matinee.fm import artifact, solvers
 from matinee.fm.data import Features
 from matinee.fm.errors import HyperparameterError
-from matinee.fm.estimator import Estimator, OnEpoch, count_features
+from matinee.fm.estimator import Estimator, OnEpoch
 from matinee.fm.hyperparameters import PredictorType
 from matinee.fm.matinee_hyperparameters import DEFAULT_SOLVER, MatineeHyperparameters, Solver
 from matinee.fm.model import Model
@@ -152,12 +152,7 @@ class MatineeFM(Estimator):
         HyperparameterError, DataError, DivergedError, ArtifactError
             See ``matinee.fm.errors``.
         """
-        given = {
-            name: value
-            for name, value in vars(self).items()
-            if value is not None and name != "random_state" and not name.endswith("_")
-        }
-        hyperparameters = MatineeHyperparameters.parse({"feature_dim": count_features(X), **given})
+        hyperparameters = MatineeHyperparameters.parse(self._given(X))
         if self.patience is not None and validation is None:
             raise HyperparameterError("'patience' needs validation=(X, y) to stop by")
         posterior = solvers.train(

@@ -91,6 +91,11 @@ def load(compiled: bytes) -> Any:
     )
 
 
+def padded(floats: int) -> int:
+    """Return how many floats the vectors have that so many fill."""
+    return -(-floats // LANES) * LANES
+
+
 def aligned(*shape: int) -> NDArray[np.float32]:
     """Return zeros that begin where a cache line does, as kernels like their vectors best."""
     size = math.prod(shape)

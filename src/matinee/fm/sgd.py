@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from matinee.fm.averaging import average, compress
-from matinee.fm.data import Features, SparseRows, check_labels, check_records
+from matinee.fm.data import Features, SparseRows, check_labels, check_records, occurrences
 from matinee.fm.errors import DataError, DivergedError, HyperparameterError
 from matinee.fm.hyperparameters import PredictorType, settings_problems
 from matinee.fm.metrics import Totals
@@ -138,7 +138,7 @@ def train_sgd(
     )
     if len(models) == 1:
         return models[0]
-    return compress(average(models), settings.artifact_factors, weights=_count(rows))
+    return compress(average(models), settings.artifact_factors, weights=occurrences(rows))
 
 
 def _train_models(
@@ -197,7 +197,7 @@ def _make_trainers(
         records = GroupedPairs.group(pairs, labels, features.shape[1], parts, rng)
     else:
         visits = rng.permutation(len(labels))
-    stored = _count(features) > 0
+    stored = occurrences(features) > 0
     trainers: list[PairTrainer | RecordTrainer] = []
     for own in rng.spawn(settings.num_models):
         start = initial or _draw(settings, stored, labels, own)
@@ -208,14 +208,6 @@ def _make_trainers(
                 RecordTrainer(features, labels, visits, start, settings.regularization, own)
             )
     return trainers
-
-
-def _count(features: SparseRows | NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return how many records hold each feature."""
-    if isinstance(features, SparseRows):
-        return np.bincount(features.indices, minlength=features.shape[1])
-    counts: NDArray[np.int64] = (features != 0).sum(axis=0)
-    return counts
 
 
 def _draw(

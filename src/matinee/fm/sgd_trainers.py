@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from matinee.fm.data import SparseRows, compressed
 from matinee.fm.model import Model
-from matinee.fm.native import LANES, aligned, kernels
+from matinee.fm.native import LANES, aligned, kernels, padded
 from matinee.fm.pairs import GroupedPairs
 from matinee.fm.threads import Team
 
@@ -144,7 +144,7 @@ class RecordTrainer:
         self._predictor_type = initial.predictor_type
         self._train = kernels("sgd").train_records
         k = initial.num_factors
-        self._rows = _padded_zeros(initial.feature_dim, k + 1)
+        self._rows = aligned(initial.feature_dim, padded(k + 1))
         self._rows[:, :k] = initial.factors
         self._rows[:, k] = initial.linear
         self._is_factor = np.zeros(self._rows.shape[1], dtype=np.float32)
@@ -179,13 +179,8 @@ def _extend(
     initial: Model, features: NDArray[np.int64], linear: int, one: int
 ) -> NDArray[np.float32]:
     k = initial.num_factors
-    rows = _padded_zeros(len(features), k + 2)
+    rows = aligned(len(features), padded(k + 2))
     rows[:, :k] = initial.factors[features]
     rows[:, linear] = initial.linear[features]
     rows[:, one] = 1
     return rows
-
-
-def _padded_zeros(rows: int, columns: int) -> NDArray[np.float32]:
-    """Return rows of zeros, as wide as whole vectors."""
-    return aligned(rows, -(-columns // LANES) * LANES)

@@ -14,13 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.kernels.build import inlined
-from matinee.fm.kernels.vectors import LANES, fma, load, splat, store, total
+from matinee.fm.kernels.vectors import LANES, fma, load, prefetch_to_l2, splat, store, total
 
 TILE = 8  # rows of sums that are in registers at a time
 
 # What the prior adds to the diagonal is at least so much of the largest sum there: below, float32
 # cannot tell it from rounding. Only directions of which the records say nothing feel it.
 LEAST_SHARE = np.float32(1e-5)
+
+
+@inlined
+def whole_vectors(floats: int) -> int:
+    """Return how many floats the vectors have that so many fill."""
+    return (floats + LANES - 1) // LANES * LANES
+
+
+@inlined
+def ask(rows: NDArray[np.float32], at: int, width: int) -> None:
+    """Ask for a row that is needed soon."""
+    for line in range(0, width, LANES):
+        prefetch_to_l2(rows, at + line)
 
 
 @inlined
@@ -32,7 +45,7 @@ def sums_size(k: int) -> int:
 
 @inlined
 def _shape(k: int) -> tuple[int, int]:
-    return (k + TILE - 1) // TILE * TILE, (k + LANES - 1) // LANES * LANES
+    return (k + TILE - 1) // TILE * TILE, whole_vectors(k)
 
 
 @inlined
@@ -160,7 +173,7 @@ def draw(
         head = load(sums, heads + block) * splat(weight_inverse)
         store(sums, heads + block, head)
         store(sums, targets + block, fma(splat(-weight), head, load(sums, targets + block)))
-    for block in range(0, (k + 2 + LANES - 1) // LANES * LANES, LANES):
+    for block in range(0, whole_vectors(k + 2), LANES):
         store(drawn, drawn_at + block, splat(np.float32(0)))
     for c in range(k):
         row = at + c * stride

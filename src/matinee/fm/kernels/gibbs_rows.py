@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.kernels.build import inlined, kernel
-from matinee.fm.kernels.gaussian import TILE, accumulate, clear, draw, sums_size
-from matinee.fm.kernels.vectors import LANES, fma, load, prefetch_to_l2, splat, store, total
+from matinee.fm.kernels.gaussian import TILE, accumulate, ask, clear, draw, sums_size, whole_vectors
+from matinee.fm.kernels.vectors import LANES, fma, load, splat, store, total
 
 BLOCK = 64  # records gathered at a time: they fit the first-level cache
 
@@ -30,7 +30,7 @@ def sums_of(k: int) -> int:
 @kernel
 def scratch_size(k: int) -> int:
     """Return how many floats of scratch space the kernels need."""
-    return sums_size(k) + (BLOCK + 4) * ((k + 2 + LANES - 1) // LANES * LANES)
+    return sums_size(k) + (BLOCK + 4) * whole_vectors(k + 2)
 
 
 @kernel
@@ -150,7 +150,7 @@ def draw_by_records(
     moments
         Becomes the sums of the parameters drawn (k + 1) and of their squares (k + 1).
     """
-    width = _width(k)
+    width = whole_vectors(k + 2)
     for c in range(2 * (k + 1)):
         moments[c] = 0.0
     gathered = sums_size(k)
@@ -162,7 +162,7 @@ def draw_by_records(
         for block in range(begin, end, BLOCK):
             stop = min(block + BLOCK, end)
             for place in range(block, stop):
-                _ask(rows, records[min(place + _AHEAD, end - 1)] * width, width)
+                ask(rows, records[min(place + _AHEAD, end - 1)] * width, width)
                 row, copy = records[place] * width, gathered + (place - block) * width
                 value = values[place]
                 explained = _regressors(parameters, own, rows, row, value, width, k, scratch, copy)
@@ -266,7 +266,7 @@ def sum_patterns(
     scratch
         Room for ``scratch_size(k)`` floats.
     """
-    width = _width(k)
+    width = whole_vectors(k + 2)
     for pattern in range(first, last):
         at = pattern * sums_size(k)
         clear(sums, at, k)
@@ -274,7 +274,7 @@ def sum_patterns(
         for block in range(begin, end, BLOCK):
             stop = min(block + BLOCK, end)
             for place in range(block, stop):
-                _ask(rows, records[min(place + _AHEAD, end - 1)] * width, width)
+                ask(rows, records[min(place + _AHEAD, end - 1)] * width, width)
                 row, copy = records[place] * width, (place - block) * width
                 for offset in range(0, width, LANES):
                     rest = load(rows, row + offset) - load(parts, pattern * width + offset)
@@ -318,10 +318,10 @@ def draw_by_patterns(
 
     The other parameters are those of ``draw_by_records``.
     """
-    width = _width(k)
+    width = whole_vectors(k + 2)
     for c in range(2 * (k + 1)):
         moments[c] = 0.0
-    size, stride = sums_size(k), (k + LANES - 1) // LANES * LANES
+    size, stride = sums_size(k), whole_vectors(k)
     height = (k + TILE - 1) // TILE * TILE
     others, weighted = size, size + width  # offsets in scratch
     drawn, products = size + 2 * width, size + 3 * width
@@ -431,11 +431,11 @@ def move_records(
     last: int,
 ) -> None:
     """Make the records of patterns ``first`` to ``last`` follow what was drawn for the patterns."""
-    width = _width(k)
+    width = whole_vectors(k + 2)
     for pattern in range(first, last):
         end = starts[pattern + 1]
         for place in range(starts[pattern], end):
-            _ask(rows, records[min(place + _AHEAD, end - 1)] * width, width)
+            ask(rows, records[min(place + _AHEAD, end - 1)] * width, width)
             row = records[place] * width
             effect = splat(np.float32(0))
             for offset in range(0, width, LANES):
@@ -457,7 +457,7 @@ def measure(
     moments: NDArray[np.float64],
 ) -> None:
     """Add ``shift`` to residuals; sum up them, their squares and absolute values (``moments``)."""
-    width = _width(k)
+    width = whole_vectors(k + 2)
     sum_, squares, sizes = 0.0, 0.0, 0.0
     for row in range(0, count * width, width):
         residual = rows[row + k + 1] + shift
@@ -479,7 +479,7 @@ def _multiply(
     products_at: int,
 ) -> None:
     """Multiply symmetric sums, kept from the block of the diagonal on, by a vector of factors."""
-    stride = (k + LANES - 1) // LANES * LANES
+    stride = whole_vectors(k)
     for offset in range(0, stride, LANES):
         product = splat(np.float32(0))
         # Rows that have this block: those up to its end.
@@ -502,14 +502,3 @@ def _count(drawn: NDArray[np.float32], at: int, k: int, moments: NDArray[np.floa
         parameter = float(drawn[at + c])
         moments[c] += parameter
         moments[k + 1 + c] += parameter * parameter
-
-
-@inlined
-def _ask(rows: NDArray[np.float32], at: int, width: int) -> None:
-    for line in range(0, width, LANES):
-        prefetch_to_l2(rows, at + line)
-
-
-@inlined
-def _width(k: int) -> int:
-    return (k + 2 + LANES - 1) // LANES * LANES

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.kernels.build import inlined, kernel
-from matinee.fm.kernels.gaussian import accumulate, clear, draw, sums_size
-from matinee.fm.kernels.vectors import LANES, fma, load, prefetch_to_l2, splat, store, total
+from matinee.fm.kernels.gaussian import accumulate, ask, clear, draw, sums_size, whole_vectors
+from matinee.fm.kernels.vectors import LANES, fma, load, splat, store, total
 
 BLOCK = 64  # records whose rows are gathered at a time: they fit the first-level cache
 
@@ -21,9 +21,9 @@ _AHEAD = 8  # records whose rows are asked for early
 @kernel
 def scratch_size(k: int, most: int) -> int:
     """Return how many floats of scratch space ``draw_features`` needs."""
-    stride = (k + LANES - 1) // LANES * LANES
-    width = (k + 2 + LANES - 1) // LANES * LANES
-    side = (most + LANES - 1) // LANES * LANES
+    stride = whole_vectors(k)
+    width = whole_vectors(k + 2)
+    side = whole_vectors(most)
     gathered = max(BLOCK * width, most * stride)
     return 2 * stride + width + gathered + max(sums_size(k), (most + 1) * side + LANES)
 
@@ -64,7 +64,7 @@ def draw_features(
 
     The other parameters are those of ``gibbs_narrow.draw_features``.
     """
-    stride = (k + LANES - 1) // LANES * LANES
+    stride = whole_vectors(k)
     spreads = 0  # offsets in scratch
     scales = spreads + stride
     drawn = scales + stride
@@ -108,7 +108,7 @@ def draw_features(
             for block in range(begin, end, BLOCK):
                 stop = min(block + BLOCK, end)
                 for n in range(block, stop):
-                    _ask(rows, others[n + _AHEAD] * width, width)
+                    ask(rows, others[n + _AHEAD] * width, width)
                     row, copy = others[n] * width, gathered + (n - block) * width
                     for offset in range(0, width, LANES):
                         store(scratch, copy + offset, load(rows, row + offset))
@@ -172,9 +172,9 @@ def _draw_by_records(
     A draw from the prior is corrected by what the records say of it (Bhattacharya, Chakraborty and
     Mallick 2016).
     """
-    stride = (k + LANES - 1) // LANES * LANES
+    stride = whole_vectors(k)
     count = end - begin
-    side = (count + LANES - 1) // LANES * LANES
+    side = whole_vectors(count)
     targets = gram + count * side
     for offset in range(0, stride, LANES):
         guess = load(normals, place + offset) * load(scratch, spreads + offset)
@@ -184,7 +184,7 @@ def _draw_by_records(
     weight_spread = np.float32(1) / np.float32(math.sqrt(precisions[k]))
     weight = means[k] + weight_spread * normals[place + k]
     for n in range(begin, end):
-        _ask(rows, others[n + _AHEAD] * width, width)
+        ask(rows, others[n + _AHEAD] * width, width)
         row, copy = others[n] * width, gathered + (n - begin) * stride
         predicted = splat(np.float32(0))
         for offset in range(0, stride, LANES):
@@ -278,9 +278,3 @@ def _measure(
     moments[at] += sum_
     moments[at + 1] += squares
     moments[at + 2] += sizes
-
-
-@inlined
-def _ask(rows: NDArray[np.float32], at: int, width: int) -> None:
-    for line in range(0, width, LANES):
-        prefetch_to_l2(rows, at + line)

@@ -5,12 +5,11 @@ it. Pairs of features are added up as they arise, so there is no difference of s
 digits could cancel, and two features come to one dot product.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.kernels.build import inlined, kernel
+from matinee.fm.kernels.losses import logistic
 from matinee.fm.kernels.vectors import (
     LANES,
     fma,
@@ -171,6 +170,4 @@ def add_factors(
 def apply_logistic(values: NDArray[np.float32], count: int) -> None:
     """Replace each value by ``1 / (1 + exp(-value))``."""
     for at in range(count):
-        # exp of a non-positive number cannot overflow.
-        small = np.float32(math.exp(-abs(values[at])))
-        values[at] = _ONE / (_ONE + small) if values[at] >= 0 else small / (_ONE + small)
+        values[at] = logistic(values[at])
