@@ -30,6 +30,7 @@ from matinee.sagemaker.jobs import JobRunner
 from matinee.sagemaker.objects import Objects
 from matinee.sagemaker.store import Resource, Store
 from tests.conftest import ObjectStore
+from tests.sagemaker.postgresql import PostgreSQL, running
 
 REGION = "us-east-1"
 ROLE_ARN = "arn:aws:iam::000000000000:role/matinee-sagemaker"
@@ -92,10 +93,10 @@ class Front:
         """Put a job with a log into the server's state; return the log file."""
         folder = self.context.new_id()
         arn = self.context.arn(f"{kind}/{name}")
-        private = {"folder": folder, "log_stream": f"{name}/algo-1-1795435200"}
+        private = {"folder": folder, "hosts": ["algo-1"]}
         job = Resource(kind, name, arn, "InProgress", NOON, NOON, dict(document or {}), private)
         self.context.store.insert(job)
-        path = self.context.folder / "jobs" / folder / "log.jsonl"
+        path = self.context.folder / "jobs" / folder / "algo-1" / "log.jsonl"
         path.parent.mkdir(parents=True)
         path.write_text("".join(json.dumps(event) + "\n" for event in log))
         return path
@@ -134,6 +135,12 @@ def objects(object_store: ObjectStore) -> Iterator[Objects]:
     )
     yield objects
     objects.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with running(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
 
 
 @pytest.fixture

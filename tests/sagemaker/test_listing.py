@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import page
-from matinee.sagemaker.store import Resource
+from matinee.sagemaker.store import Resource, Store
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -18,8 +19,12 @@ def at(minutes: int) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
-def job(name: str, created: int, status: str = "Completed", modified: int = 0) -> Resource:
-    return Resource("TrainingJob", name, f"arn:{name}", status, at(created), at(modified), {}, {})
+def job(
+    name: str, created: int, status: str = "Completed", modified: int = 0, parent: str = ""
+) -> Resource:
+    return Resource(
+        "TrainingJob", name, f"arn:{name}", status, at(created), at(modified), {}, {}, parent
+    )
 
 
 JOBS = [
@@ -29,12 +34,26 @@ JOBS = [
 ]
 
 
-def answer(request: dict[str, Any], jobs: list[Resource] = JOBS) -> dict[str, Any]:
-    return page(request, jobs, summary_key="Jobs", summarise=lambda job: {"Name": job.name})
+def answer(request: dict[str, Any], jobs: list[Resource] = JOBS, **changes: Any) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{folder}/store.sqlite")
+        try:
+            for item in jobs:
+                store.insert(item)
+            return page(
+                store,
+                request,
+                "TrainingJob",
+                summary_key="Jobs",
+                summarise=lambda job: {"Name": job.name},
+                **changes,
+            )
+        finally:
+            store.close()
 
 
-def names(request: dict[str, Any]) -> list[str]:
-    return [summary["Name"] for summary in answer(request)["Jobs"]]
+def names(request: dict[str, Any], **changes: Any) -> list[str]:
+    return [summary["Name"] for summary in answer(request, **changes)["Jobs"]]
 
 
 @pytest.mark.parametrize(
@@ -51,10 +70,25 @@ def names(request: dict[str, Any]) -> list[str]:
         ({"LastModifiedTimeAfter": at(3)}, ["train-b", "tune-c"]),
         ({"LastModifiedTimeBefore": at(9)}, ["train-a", "tune-c"]),
         ({"NameContains": "x"}, []),
+        ({"NameContains": "RAIN-"}, ["train-b", "train-a"]),
+        ({"NameContains": "%"}, []),
+        ({"SortBy": "LastModifiedTime"}, ["train-a", "tune-c", "train-b"]),
     ],
 )
 def test_filters_and_sorts(request_: dict[str, Any], expected: list[str]) -> None:
     assert names(request_) == expected
+
+
+def test_lists_what_belongs_to_a_parent() -> None:
+    jobs = [*JOBS, job("child", 3, parent="arn:tuning")]
+    assert [item["Name"] for item in answer({}, jobs, parent="arn:tuning")["Jobs"]] == ["child"]
+
+
+def test_pages_are_full_although_some_are_left_out() -> None:
+    jobs = [job(f"job-{number}", number) for number in range(9)]
+    even = answer({"MaxResults": 3}, jobs, wanted=lambda item: int(item.name[-1]) % 2 == 0)
+    assert [item["Name"] for item in even["Jobs"]] == ["job-0", "job-2", "job-4"]
+    assert "NextToken" in even
 
 
 def test_an_order_without_meaning_here_is_refused() -> None:

@@ -17,15 +17,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from matinee.sagemaker.store import Resource, ResourceExists, Store, StoreError
+from matinee.sagemaker.store import MetricDatum, Query, Resource, ResourceExists, Store, StoreError
+from tests.sagemaker.postgresql import PostgreSQL
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 THREADS = 20
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/store.sqlite"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite"
+    postgresql: PostgreSQL = request.getfixturevalue("postgresql")
+    return postgresql.new_database()
 
 
 @pytest.fixture
@@ -161,6 +165,124 @@ def test_reopened_it_is_all_there(url: str, store: Store) -> None:
         assert again.get("Model", "a") == resource("a")
     finally:
         again.close()
+
+
+def test_only_postgresql_has_to_be_claimed(url: str, store: Store) -> None:
+    store.claim()
+    again = Store(url)
+    try:
+        if url.startswith("sqlite"):
+            again.claim()
+        else:
+            with pytest.raises(StoreError, match=r"in use by another server, its backend \d+"):
+                again.claim()
+            store.close()
+            again.close()
+            last = Store(url)
+            last.claim()
+            last.close()
+    finally:
+        again.close()
+
+
+def test_a_page_goes_on_after_what_was_seen(store: Store) -> None:
+    for name, minutes in (("b", 1), ("a", 1), ("c", 0), ("é", 2), ("B", 2)):
+        store.insert(resource(name, created=NOON + timedelta(minutes=minutes), arn=f"arn:{name}"))
+    query = Query(kind="Model")
+    names, seen = [], store.page(query, 2)
+    while seen:
+        names.append([item.name for item in seen])
+        query = dataclasses.replace(query, after=(seen[-1].created, seen[-1].name))
+        seen = store.page(query, 2)
+    assert names == [["c", "a"], ["b", "B"], ["é"]]
+    by_name = store.page(Query(kind="Model", order="name", descending=True), 9)
+    assert [item.name for item in by_name] == ["é", "c", "b", "a", "B"]
+
+
+def test_a_page_takes_what_is_asked_for(store: Store) -> None:
+    store.insert(resource("Some_name", status="Failed", parent="arn:p", modified=NOON))
+    store.insert(resource("other", created=NOON + timedelta(minutes=1)))
+    for query, expected in (
+        (Query(kind="Model", name_contains="e_N"), ["Some_name"]),
+        (Query(kind="Model", name_contains="%"), []),
+        (Query(kind="Model", status="Failed"), ["Some_name"]),
+        (Query(kind="Model", parent="arn:p"), ["Some_name"]),
+        (Query(kind="Model", created_after=NOON), ["other"]),
+        (Query(kind="Model", modified_before=NOON), []),
+        (Query(kind="Endpoint"), []),
+    ):
+        assert [item.name for item in store.page(query, 9)] == expected
+
+
+def datum(minute: int, value: float, **changes: Any) -> MetricDatum:
+    plain = MetricDatum(
+        namespace="mine",
+        name="loss",
+        dimensions={"b": "2", "a": "1"},
+        timestamp=NOON + timedelta(minutes=minute),
+        count=1,
+        total=value,
+        minimum=value,
+        maximum=value,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def test_metric_data_are_found_by_time(store: Store) -> None:
+    data = [datum(2, 0.5), datum(1, 0.25), datum(1, 1e-300), datum(3, 9.0)]
+    store.add_metrics([*data, datum(1, 1.0, name="other"), datum(1, 1.0, dimensions={})])
+    store.add_metrics([])
+    found = store.metrics(
+        "mine",
+        "loss",
+        {"a": "1", "b": "2"},
+        start=NOON + timedelta(minutes=1),
+        end=NOON + timedelta(minutes=3),
+    )
+    assert found == [data[1], data[2], data[0]]
+    assert store.metric_names() == [
+        ("mine", "loss", {"a": "1", "b": "2"}),
+        ("mine", "loss", {}),
+        ("mine", "other", {"a": "1", "b": "2"}),
+    ]
+
+
+def test_a_database_of_version_1_is_brought_up_to_date(url: str) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for statement in VERSION_1:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    store = Store(url)
+    try:
+        (child,) = store.find("TrainingJob", parent="arn:tuning")
+        assert (child.name, child.document) == ("child", {"TuningJobArn": "arn:tuning"})
+        assert [item.parent for item in store.find("Model")] == [""]
+    finally:
+        store.close()
+    Store(url).close()
+
+
+VERSION_1 = (
+    "CREATE TABLE matinee_schema (version INTEGER NOT NULL)",
+    "INSERT INTO matinee_schema VALUES (1)",
+    "CREATE TABLE resources (kind VARCHAR(64) NOT NULL, name VARCHAR(256) NOT NULL,"
+    " arn VARCHAR(512) NOT NULL, status VARCHAR(32) NOT NULL, created VARCHAR(32) NOT NULL,"
+    " modified VARCHAR(32) NOT NULL, document TEXT NOT NULL, private TEXT NOT NULL,"
+    " PRIMARY KEY (kind, name), UNIQUE (arn))",
+    "CREATE TABLE tags (arn VARCHAR(512) NOT NULL, key VARCHAR(128) NOT NULL,"
+    " value VARCHAR(256) NOT NULL, PRIMARY KEY (arn, key))",
+    *(
+        f"INSERT INTO resources VALUES ('{kind}', '{name}', 'arn:{name}', 'Completed',"  # noqa: S608 - literals of this file
+        " '2026-11-23T12:00:00.123456+00:00', '2026-11-23T12:00:00.123456+00:00',"
+        f" '{document}', '{{}}')"
+        for kind, name, document in (
+            ("TrainingJob", "child", '{"TuningJobArn": "arn:tuning"}'),
+            ("TrainingJob", "alone", "{}"),
+            ("Model", "model", "{}"),
+        )
+    ),
+)
 
 
 def test_a_database_of_a_newer_version_is_refused(url: str, store: Store) -> None:

@@ -162,6 +162,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace, credentials: Credentials, state: Path) -> None:
     store = Store(arguments.database or URL.create("sqlite", database=f"{state}/sagemaker.sqlite"))
+    store.claim()
     try:
         objects = Objects(
             endpoint_url=arguments.s3_endpoint_url,

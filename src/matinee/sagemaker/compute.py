@@ -76,7 +76,7 @@ def start(
     Parameters
     ----------
     folder
-        The job's folder; one process a folder, ever.
+        The folder of one of a job's hosts; made if it is not there. One process a folder, ever.
     command
         Program and arguments.
     directory
@@ -102,6 +102,7 @@ def start(
         "limit_seconds": limit_seconds,
         "grace_seconds": grace_seconds,
     }
+    folder.mkdir(parents=True, exist_ok=True)
     host.write_whole(folder / host.LAUNCH, launch)
     with (folder / _ERRORS).open("ab") as errors:
         # Popen, not posix_spawn: the server's listening socket is inheritable, and a host that

@@ -6,12 +6,13 @@ own: none of the server's keys, settings or marks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 from pathlib import Path
 
 from matinee.sagemaker import compute
 from matinee.sagemaker.compute import Phase, Status
-from matinee.sagemaker.jobs import Job, work_folder
+from matinee.sagemaker.context import Context
+from matinee.sagemaker.jobs import FIRST_HOST, Job, work_folder
 
 BASE_DIRECTORY = "SAGEMAKER_BASE_DIR"
 # A folder where training jobs on the same data, such as the trials of a tuning job, may share what
@@ -32,26 +33,37 @@ _KEPT = {
 _LOOK_SECONDS = 1.0
 
 
-def base_folder(job: Job) -> Path:
-    """Return the folder that is ``/opt/ml`` to the job's process."""
-    return work_folder(job.folder) / "ml"
+def base_folder(job: Job, host: str = FIRST_HOST) -> Path:
+    """Return the folder that is ``/opt/ml`` to the process of one of the job's hosts."""
+    return work_folder(job.folder) / host / "ml"
 
 
-def environment(surroundings: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return the part of a process's environment that every job gives it."""
-    kept = {name: value for name, value in surroundings.items() if name in _KEPT}
-    return {**kept, BASE_DIRECTORY: str(folder)}
+def environment(context: Context, folder: Path, role: str) -> dict[str, str]:
+    """Return the part of a process's environment that every job gives it.
+
+    Parameters
+    ----------
+    context
+        The server's surroundings.
+    folder
+        Its ``/opt/ml``.
+    role
+        ARN of the role whose credentials it gets; empty: none.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+    region = {"AWS_REGION": context.region, "AWS_DEFAULT_REGION": context.region}
+    return {**kept, **region, **context.role_environment(role), BASE_DIRECTORY: str(folder)}
 
 
-def wait_for_end(job: Job) -> Status:
-    """Return how the job's process ended; at once if it was never started.
+def wait_for_end(job: Job, host: str = FIRST_HOST) -> Status:
+    """Return how the process of one of the job's hosts ended; at once if it was never started.
 
     Raises
     ------
     ServerClosing
         This server ends first.
     """
-    folder = job.folder
+    folder = job.host_folder(host)
     while (status := compute.wait(folder, _LOOK_SECONDS)).phase is Phase.RUNNING:
         job.raise_if_closing()
     return status

@@ -5,7 +5,7 @@ Nothing here is global, so a test or a second server gives its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +43,10 @@ class Context:
         The training images this server can run, by repository name.
     jobs
         Runs training, tuning and transform jobs.
+    role_environment
+        What a process needs in its environment to act as a role, by the role's ARN.
+    role_objects
+        S3 as a role may use it, by the role's ARN; without it everybody uses ``objects``.
     """
 
     store: Store
@@ -55,6 +59,20 @@ class Context:
     objects: Objects
     algorithms: Mapping[str, Algorithm]
     jobs: JobRunner
+    role_environment: Callable[[str], Mapping[str, str]] = lambda _: {}
+    role_objects: Callable[[str], Objects] | None = None
+
+    def objects_for(self, role: str) -> Objects:
+        """Return S3 as a role may use it: for all that is done in the name of a job.
+
+        Parameters
+        ----------
+        role
+            The role's ARN; empty: nobody's, which is the server itself.
+        """
+        if not role or self.role_objects is None:
+            return self.objects
+        return self.role_objects(role)
 
     def arn(self, resource: str) -> str:
         """Return the ARN of e.g. ``training-job/Name``; AWS writes names in lower case."""
@@ -66,3 +84,6 @@ class Context:
 
 
 Operation = Callable[[Context, dict[str, Any]], dict[str, Any]]
+# An operation that waits for another process without holding a thread.
+AsyncOperation = Callable[[Context, dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]
+AnyOperation = Operation | AsyncOperation

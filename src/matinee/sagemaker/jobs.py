@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from matinee.sagemaker import compute
+from matinee.sagemaker import compute, host
 from matinee.sagemaker.compute import Phase
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
@@ -30,6 +30,7 @@ from matinee.sagemaker.store import Resource
 
 log = logging.getLogger(__name__)
 
+FIRST_HOST = "algo-1"
 _RETRY_SECONDS = 5.0
 
 
@@ -83,6 +84,10 @@ class Job:
     def folder(self) -> Path:
         """The job's own folder."""
         return job_folder(self.context, self.resource)
+
+    def host_folder(self, host: str = FIRST_HOST) -> Path:
+        """Return the folder of one of the job's hosts: what `compute` is given."""
+        return self.folder / host
 
     def raise_if_closing(self) -> None:
         """Raise ServerClosing if this server ends."""
@@ -205,7 +210,8 @@ class JobRunner:
             return moved(resource, State.STOPPING, now=now, message=message, changes={})
 
         resource = self._context.store.update(kind, name, change)
-        compute.stop(job_folder(self._context, resource))
+        for folder in host_folders(job_folder(self._context, resource)):
+            compute.stop(folder)
         self.announce()
 
     def shutdown(self, timeout_seconds: float = 5.0) -> None:
@@ -250,10 +256,13 @@ class JobRunner:
 
     def _clear(self, folder: Path) -> None:
         """End what still runs of an ended job, and remove what only its process needed."""
-        compute.stop(folder)
-        while compute.wait(folder, 1.0).phase is Phase.RUNNING:
-            if self.closing.is_set():
-                return
+        hosts = host_folders(folder)
+        for host_folder in hosts:
+            compute.stop(host_folder)
+        for host_folder in hosts:
+            while compute.wait(host_folder, 1.0).phase is Phase.RUNNING:
+                if self.closing.is_set():
+                    return
         shutil.rmtree(work_folder(folder), ignore_errors=True)
 
     def _fail(self, job: Job, reason: str) -> None:
@@ -280,6 +289,17 @@ def job_folder(context: Context, resource: Resource) -> Path:
     return context.folder / "jobs" / name
 
 
+def host_folders(folder: Path) -> list[Path]:
+    """Return the folders of those hosts of a job that have had a process."""
+    return sorted(path.parent for path in folder.glob(f"*/{host.PROCESS}"))
+
+
+def log_streams(resource: Resource) -> dict[str, str]:
+    """Return a job's hosts by the names of their log streams."""
+    seconds = int(resource.created.timestamp())
+    return {f"{resource.name}/{name}-{seconds}": name for name in resource.private.get("hosts", ())}
+
+
 def work_folder(folder: Path) -> Path:
     """Return where a job keeps what is not needed after its end."""
     return folder / "work"
@@ -290,5 +310,6 @@ def _remove_leftovers(context: Context, in_use: set[str]) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.name not in in_use and work_folder(path).exists():
-            compute.stop(path)
+            for host_folder in host_folders(path):
+                compute.stop(host_folder)
             shutil.rmtree(work_folder(path), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A job's log file: one JSON line ``[milliseconds since 1970, "text"]`` for each line it wrote.
+"""The log of one of a job's hosts: a JSON line ``[milliseconds since 1970, "text"]`` for each line.
 
 The file only grows while its job runs, and is read at the same time: a last line that is not yet
 whole is left out. A damaged line elsewhere is an error, not silence.
@@ -18,7 +18,7 @@ def read(folder: Path) -> list[tuple[int, str]]:
     Parameters
     ----------
     folder
-        The job's folder; without a log file in it nothing has been logged yet.
+        The host's folder; without a log file in it nothing has been logged yet.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +43,7 @@ def serving(
         The model cannot be had, or its process ended or never answered.
     StopRequested, ServerClosing
     """
-    if compute.status(job.folder).phase is Phase.ABSENT:
+    if compute.status(job.host_folder()).phase is Phase.ABSENT:
         _unpack_model(job, model)
         _start(job, model, environment)
     job.check()
@@ -72,7 +71,7 @@ def refuse_ended(job: Job) -> None:
     StopRequested
         It was ended by a stop of the job.
     """
-    status = compute.status(job.folder)
+    status = compute.status(job.host_folder())
     if status.phase is Phase.RUNNING:
         return
     job.check()
@@ -81,7 +80,7 @@ def refuse_ended(job: Job) -> None:
             "InternalServerError: the model server was interrupted (the machine restarted, the "
             "local services were shut down, or the process was killed)"
         )
-    events = log_events.read(job.folder)
+    events = log_events.read(job.host_folder())
     last = f"; the last line of its log: {events[-1][1]}" if events else ""
     raise JobFailedError(
         f"AlgorithmError: the model server ended with exit code {status.code}{last}"
@@ -90,7 +89,7 @@ def refuse_ended(job: Job) -> None:
 
 def end(job: Job) -> None:
     """End the job's serve process, and return when it has ended."""
-    compute.stop(job.folder)
+    compute.stop(job.host_folder())
     containers.wait_for_end(job)
 
 
@@ -122,11 +121,11 @@ def _start(job: Job, model: Mapping[str, Any], environment: Mapping[str, str]) -
     folder, port = containers.base_folder(job), free_port()
     _port_file(job).write_text(str(port))
     compute.start(
-        job.folder,
+        job.host_folder(),
         algorithm.serve,
         directory=folder,
         environment={
-            **containers.environment(os.environ, folder),
+            **containers.environment(job.context, folder, job.resource.private["role"]),
             **model.get("Environment", {}),
             **environment,
             containers.BASE_DIRECTORY: str(folder),

@@ -1,8 +1,9 @@
-"""The server's durable memory: jobs, models and their tags.
+"""The server's durable memory: jobs, models and whatever else has a name, their tags, metric data.
 
 A write that returned survives the death of the process. Writers take turns, so a read-modify-write
-cannot lose another's change. SQLite by default, PostgreSQL by URL. A name taken twice, a time
-without zone and a database written by a newer version are refused.
+cannot lose another's change. SQLite by default, PostgreSQL by URL. A database of an older version
+is brought up to date when it is opened; a name taken twice, a time without zone and a database
+written by a newer version are refused.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+from matinee.sagemaker import schema
+from matinee.sagemaker.schema import METRIC_DATA, RESOURCES, TAGS
+
+# Any number will do, as long as every matinee uses the same.
+_CLAIM = 20261123
 
 
 class StoreError(Exception):
@@ -36,7 +41,7 @@ class Resource:
     Attributes
     ----------
     kind
-        ``TrainingJob``, ``HyperParameterTuningJob``, ``TransformJob`` or ``Model``.
+        ``TrainingJob``, ``HyperParameterTuningJob``, ``TransformJob``, ``Model`` ...
     name
         Unique within the kind.
     arn
@@ -48,7 +53,9 @@ class Resource:
     document
         What Describe answers, in AWS's words.
     private
-        What is never described: folder id, phase, log stream.
+        What is never described: folder id, hosts.
+    parent
+        ARN of what it belongs to, e.g. a training job's tuning job; empty without one.
     """
 
     kind: str
@@ -59,103 +66,69 @@ class Resource:
     modified: datetime
     document: dict[str, Any]
     private: dict[str, Any]
+    parent: str = ""
 
 
-def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone; the store keeps aware times only")
-    return moment.astimezone(UTC)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which resources of a kind a page shows, and in which order.
+
+    Attributes
+    ----------
+    kind
+        As in ``Resource``.
+    parent, status
+        Only those with this value.
+    name_contains
+        Only names with this part, in any case.
+    created_after, created_before, modified_after, modified_before
+        Bounds, both excluded.
+    order
+        ``name``, ``created``, ``modified`` or ``status``; equals by name.
+    descending
+        The last first.
+    after
+        Value of the order's column and name of the resource before the first one wanted.
+    """
+
+    kind: str
+    parent: str | None = None
+    status: str | None = None
+    name_contains: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    modified_after: datetime | None = None
+    modified_before: datetime | None = None
+    order: str = "created"
+    descending: bool = False
+    after: tuple[str | datetime, str] | None = None
 
 
-# A callers' own key may begin with "$" (a hyperparameter, say); doubling the sign keeps the
-# datetime marker unmistakable.
-_DATETIME = "$datetime"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricDatum:
+    """Values of one metric at one time, as CloudWatch keeps them.
 
+    Attributes
+    ----------
+    namespace, name, dimensions
+        Which metric.
+    timestamp
+        Aware datetime.
+    count, total, minimum, maximum
+        How many values, their sum, the least and the greatest.
+    unit
+        CloudWatch's word for it.
+    """
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return {_DATETIME: _utc(value).isoformat()}
-    if isinstance(value, Mapping):
-        return {f"${k}" if k.startswith("$") else k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _rich(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {_DATETIME}:
-            return datetime.fromisoformat(value[_DATETIME])
-        return {k.removeprefix("$"): _rich(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_rich(item) for item in value]
-    return value
-
-
-class _Document(sa.types.TypeDecorator[dict[str, Any]]):
-    """A JSON object that may hold datetimes, as text."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: dict[str, Any] | None, dialect: sa.Dialect) -> str:  # noqa: ARG002 - SQLAlchemy's signature
-        return json.dumps(_plain(value))
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> dict[str, Any]:  # noqa: ARG002 - SQLAlchemy's signature
-        document: dict[str, Any] = _rich(json.loads(value))
-        return document
-
-
-class _Moment(sa.types.TypeDecorator[datetime]):
-    """A time as ISO 8601 text in UTC of fixed width: it sorts as written in every database."""
-
-    impl = sa.String(32)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        return None if value is None else _utc(value).isoformat(timespec="microseconds")
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        return None if value is None else datetime.fromisoformat(value)
-
-
-_metadata = sa.MetaData()
-_schema = sa.Table("matinee_schema", _metadata, sa.Column("version", sa.Integer, nullable=False))
-_resources = sa.Table(
-    "resources",
-    _metadata,
-    sa.Column("kind", sa.String(64), primary_key=True),
-    sa.Column("name", sa.String(256), primary_key=True),
-    sa.Column("arn", sa.String(512), nullable=False, unique=True),
-    sa.Column("status", sa.String(32), nullable=False),
-    sa.Column("created", _Moment, nullable=False),
-    sa.Column("modified", _Moment, nullable=False),
-    sa.Column("document", _Document, nullable=False),
-    sa.Column("private", _Document, nullable=False),
-)
-_tags = sa.Table(
-    "tags",
-    _metadata,
-    sa.Column("arn", sa.String(512), primary_key=True),
-    sa.Column("key", sa.String(128), primary_key=True),
-    sa.Column("value", sa.String(256), nullable=False),
-)
-
-
-def _connect_sqlite(connection: Any, _record: Any) -> None:
-    # The driver must not begin transactions by itself: it would begin them as readers, and a
-    # reader that turns writer can be refused.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    timestamp: datetime
+    count: float
+    total: float
+    minimum: float
+    maximum: float
+    unit: str = "None"
 
 
 def _columns(resource: Resource) -> dict[str, Any]:
@@ -178,32 +151,62 @@ class Store:
 
     def __init__(self, url: str | sa.URL) -> None:
         self._turn = threading.Lock()
+        self._claim: sa.Connection | None = None
         try:
             self._engine = sa.create_engine(url)
             if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", _connect_sqlite)
-                sa.event.listen(self._engine, "begin", _begin_sqlite)
-            version = self._create()
+                sa.event.listen(self._engine, "connect", schema.connect_sqlite)
+                sa.event.listen(self._engine, "begin", schema.begin_sqlite)
+            version = self._open()
         except (sa.exc.SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot open the database: {error}") from error
-        if version != SCHEMA_VERSION:
+        if version != schema.VERSION:
             self.close()
             raise StoreError(
                 f"the database has schema version {version}; "
-                f"this matinee knows version {SCHEMA_VERSION}"
+                f"this matinee knows version {schema.VERSION}"
             )
 
-    def _create(self) -> int:
-        """Create what is not there yet; return the schema's version."""
+    def _open(self) -> int:
+        """Create what is not there yet, or bring it up to date; return the schema's version."""
         with self._writing() as connection:
-            _metadata.create_all(connection)
-            version: int | None = connection.execute(sa.select(_schema.c.version)).scalar()
-            if version is None:
-                connection.execute(_schema.insert().values(version=SCHEMA_VERSION))
-        return version or SCHEMA_VERSION
+            if not sa.inspect(connection).has_table(schema.SCHEMA.name):
+                schema.METADATA.create_all(connection)
+                connection.execute(schema.SCHEMA.insert().values(version=schema.VERSION))
+            version: int = connection.execute(sa.select(schema.SCHEMA.c.version)).scalar_one()
+            if version == 1:
+                schema.upgrade_from_1(connection)
+                version = schema.VERSION
+        return version
+
+    def claim(self) -> None:
+        """Keep other servers from this database until the store is closed.
+
+        Only a PostgreSQL database can be shared by servers of several state folders; SQLite's
+        file lies in the folder that its server holds.
+
+        Raises
+        ------
+        StoreError
+            Another server has it.
+        """
+        if self._engine.dialect.name != "postgresql":
+            return
+        # The lock is this connection's, and ends with it, however the process ends.
+        self._claim = self._engine.connect()
+        taken = sa.select(sa.func.pg_try_advisory_lock(_CLAIM))
+        if not self._claim.execute(taken).scalar_one():
+            holder = sa.text(
+                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = :claim"
+            )
+            pid = self._claim.execute(holder, {"claim": _CLAIM}).scalar()
+            raise StoreError(f"the database is in use by another server, its backend {pid}")
+        self._claim.commit()
 
     def close(self) -> None:
         """Close the database; the store cannot be used afterwards."""
+        if self._claim is not None:
+            self._claim.close()
         self._engine.dispose()
 
     @contextmanager
@@ -223,7 +226,7 @@ class Store:
         """
         with self._writing() as connection:
             try:
-                connection.execute(_resources.insert().values(**_columns(resource)))
+                connection.execute(RESOURCES.insert().values(**_columns(resource)))
             except sa.exc.IntegrityError as error:
                 raise ResourceExists(f"{resource.kind} {resource.name!r} exists") from error
             _put_tags(connection, resource.arn, tags)
@@ -234,13 +237,41 @@ class Store:
             row = connection.execute(_one(kind, name)).one_or_none()
         return None if row is None else Resource(**row._mapping)
 
-    def find(self, kind: str, *, statuses: Collection[str] | None = None) -> list[Resource]:
-        """Return the resources of a kind, of these statuses if given, by creation, then name."""
-        query = sa.select(_resources).where(_resources.c.kind == kind)
+    def find(
+        self, kind: str, *, statuses: Collection[str] | None = None, parent: str | None = None
+    ) -> list[Resource]:
+        """Return the resources of a kind, by creation, then name.
+
+        Parameters
+        ----------
+        kind
+            Whose resources.
+        statuses, parent
+            Only those with one of these statuses, of this parent.
+        """
+        query = sa.select(RESOURCES).where(RESOURCES.c.kind == kind)
         if statuses is not None:
-            query = query.where(_resources.c.status.in_(list(statuses)))
+            query = query.where(RESOURCES.c.status.in_(list(statuses)))
+        if parent is not None:
+            query = query.where(RESOURCES.c.parent == parent)
         with self._engine.begin() as connection:
-            rows = connection.execute(query.order_by(_resources.c.created, _resources.c.name)).all()
+            rows = connection.execute(query.order_by(RESOURCES.c.created, RESOURCES.c.name)).all()
+        return [Resource(**row._mapping) for row in rows]
+
+    def page(self, query: Query, limit: int) -> list[Resource]:
+        """Return at most so many resources, the next ones of a query."""
+        columns = RESOURCES.c
+        order = columns[query.order]
+        keys = [order, columns.name]
+        chosen = sa.select(RESOURCES).where(*_conditions(query))
+        if query.after is not None:
+            value, name = query.after
+            bound = sa.tuple_(sa.literal(value, order.type), sa.literal(name))
+            here = sa.tuple_(*keys)
+            chosen = chosen.where(here < bound if query.descending else here > bound)
+        chosen = chosen.order_by(*(key.desc() if query.descending else key for key in keys))
+        with self._engine.begin() as connection:
+            rows = connection.execute(chosen.limit(limit)).all()
         return [Resource(**row._mapping) for row in rows]
 
     def update(self, kind: str, name: str, change: Callable[[Resource], Resource]) -> Resource:
@@ -270,8 +301,8 @@ class Store:
             if (new.kind, new.name, new.arn) != (old.kind, old.name, old.arn):
                 raise ValueError(f"{kind} {name!r}: a change keeps kind, name and ARN")
             connection.execute(
-                _resources.update()
-                .where(_resources.c.kind == kind, _resources.c.name == name)
+                RESOURCES.update()
+                .where(RESOURCES.c.kind == kind, RESOURCES.c.name == name)
                 .values(**_columns(new))
             )
         return new
@@ -279,22 +310,22 @@ class Store:
     def delete(self, kind: str, name: str) -> bool:
         """Forget a resource and its tags; return whether there was one."""
         with self._writing() as connection:
-            arn = connection.execute(_one(kind, name).with_only_columns(_resources.c.arn)).scalar()
+            arn = connection.execute(_one(kind, name).with_only_columns(RESOURCES.c.arn)).scalar()
             if arn is None:
                 return False
-            connection.execute(_tags.delete().where(_tags.c.arn == arn))
-            connection.execute(_resources.delete().where(_resources.c.arn == arn))
+            connection.execute(TAGS.delete().where(TAGS.c.arn == arn))
+            connection.execute(RESOURCES.delete().where(RESOURCES.c.arn == arn))
         return True
 
     def has_arn(self, arn: str) -> bool:
         """Return whether a resource has this ARN."""
-        query = sa.select(_resources.c.arn).where(_resources.c.arn == arn)
+        query = sa.select(RESOURCES.c.arn).where(RESOURCES.c.arn == arn)
         with self._engine.begin() as connection:
             return connection.execute(query).first() is not None
 
     def tags(self, arn: str) -> list[dict[str, str]]:
         """Return the tags of an ARN as ``{"Key": .., "Value": ..}``, by key."""
-        query = sa.select(_tags).where(_tags.c.arn == arn).order_by(_tags.c.key)
+        query = sa.select(TAGS).where(TAGS.c.arn == arn).order_by(TAGS.c.key)
         with self._engine.begin() as connection:
             return [{"Key": row.key, "Value": row.value} for row in connection.execute(query)]
 
@@ -306,19 +337,92 @@ class Store:
     def delete_tags(self, arn: str, keys: Collection[str]) -> None:
         """Remove the tags with these keys from an ARN; absent keys do not matter."""
         with self._writing() as connection:
-            connection.execute(
-                _tags.delete().where(_tags.c.arn == arn, _tags.c.key.in_(list(keys)))
+            connection.execute(TAGS.delete().where(TAGS.c.arn == arn, TAGS.c.key.in_(list(keys))))
+
+    def add_metrics(self, data: Sequence[MetricDatum]) -> None:
+        """Keep metric data, all or none."""
+        rows = [
+            {
+                **{field.name: getattr(datum, field.name) for field in dataclasses.fields(datum)},
+                "dimensions": _dimensions(datum.dimensions),
+            }
+            for datum in data
+        ]
+        if rows:
+            with self._writing() as connection:
+                connection.execute(METRIC_DATA.insert(), rows)
+
+    def metrics(
+        self,
+        namespace: str,
+        name: str,
+        dimensions: Mapping[str, str],
+        *,
+        start: datetime,
+        end: datetime,
+    ) -> list[MetricDatum]:
+        """Return the data of a metric from ``start`` until before ``end``, by time."""
+        columns = METRIC_DATA.c
+        query = (
+            sa.select(METRIC_DATA)
+            .where(
+                columns.namespace == namespace,
+                columns.name == name,
+                columns.dimensions == _dimensions(dimensions),
+                columns.timestamp >= start,
+                columns.timestamp < end,
             )
+            .order_by(columns.timestamp, columns.number)
+        )
+        with self._engine.begin() as connection:
+            rows = [dict(row._mapping) for row in connection.execute(query)]
+        for row in rows:
+            del row["number"]
+        return [MetricDatum(**{**row, "dimensions": dict(dimensions)}) for row in rows]
+
+    def metric_names(self) -> list[tuple[str, str, dict[str, str]]]:
+        """Return namespace, name and dimensions of every metric there are data of, sorted."""
+        columns = METRIC_DATA.c
+        query = sa.select(columns.namespace, columns.name, columns.dimensions).distinct()
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                query.order_by(columns.namespace, columns.name, columns.dimensions)
+            ).all()
+        return [(row.namespace, row.name, json.loads(row.dimensions)) for row in rows]
+
+
+def _dimensions(dimensions: Mapping[str, str]) -> str:
+    return json.dumps(dict(sorted(dimensions.items())))
+
+
+def _conditions(query: Query) -> list[sa.ColumnElement[bool]]:
+    columns = RESOURCES.c
+    found = [columns.kind == query.kind]
+    if query.parent is not None:
+        found.append(columns.parent == query.parent)
+    if query.status is not None:
+        found.append(columns.status == query.status)
+    if query.name_contains:
+        found.append(columns.name.icontains(query.name_contains, autoescape=True))
+    for column, after, before in (
+        (columns.created, query.created_after, query.created_before),
+        (columns.modified, query.modified_after, query.modified_before),
+    ):
+        if after is not None:
+            found.append(column > after)
+        if before is not None:
+            found.append(column < before)
+    return found
 
 
 def _one(kind: str, name: str) -> sa.Select[Any]:
-    return sa.select(_resources).where(_resources.c.kind == kind, _resources.c.name == name)
+    return sa.select(RESOURCES).where(RESOURCES.c.kind == kind, RESOURCES.c.name == name)
 
 
 def _put_tags(connection: sa.Connection, arn: str, tags: Sequence[Mapping[str, str]]) -> None:
     values = {tag["Key"]: tag["Value"] for tag in tags}
     if values:
-        connection.execute(_tags.delete().where(_tags.c.arn == arn, _tags.c.key.in_(list(values))))
+        connection.execute(TAGS.delete().where(TAGS.c.arn == arn, TAGS.c.key.in_(list(values))))
         connection.execute(
-            _tags.insert(), [{"arn": arn, "key": k, "value": v} for k, v in values.items()]
+            TAGS.insert(), [{"arn": arn, "key": k, "value": v} for k, v in values.items()]
         )

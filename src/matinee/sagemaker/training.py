@@ -9,7 +9,6 @@ train twice. Completed means that the model is in S3.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -26,11 +25,10 @@ from matinee.sagemaker import (
 )
 from matinee.sagemaker.compute import Phase, Status
 from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
-from matinee.sagemaker.jobs import Job, StopRequested, work_folder
+from matinee.sagemaker.jobs import FIRST_HOST, Job, StopRequested, work_folder
 from matinee.sagemaker.objects import contained, join_uri
 from matinee.sagemaker.states import State
 
-HOST = "algo-1"
 GRACE_SECONDS = 120.0
 _FAULTS = ("ClientError", "AlgorithmError", "InternalServerError")
 
@@ -70,7 +68,11 @@ def _write_configuration(folder: Path, document: Mapping[str, Any]) -> None:
             "RecordWrapperType": channel["RecordWrapperType"],
             **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
         }
-    resources = {"current_host": HOST, "hosts": [HOST], "network_interface_name": "lo"}
+    resources = {
+        "current_host": FIRST_HOST,
+        "hosts": [FIRST_HOST],
+        "network_interface_name": "lo",
+    }
     for name, content in (
         ("hyperparameters", document["HyperParameters"]),
         ("inputdataconfig", channels),
@@ -90,7 +92,7 @@ def _download_channel(job: Job, channel: Mapping[str, Any], folder: Path) -> Non
 
 
 def _train(job: Job) -> None:
-    if compute.status(job.folder).phase is Phase.ABSENT:
+    if compute.status(job.host_folder()).phase is Phase.ABSENT:
         _start(job)
         # A stop that came before there was a process to stop
         job.check()
@@ -108,7 +110,7 @@ def _start(job: Job) -> None:
     image = document["AlgorithmSpecification"]["TrainingImage"]
     algorithm = failures.algorithm_of(image, job.context.algorithms)
     environment = {
-        **containers.environment(os.environ, folder),
+        **containers.environment(job.context, folder, document["RoleArn"]),
         containers.DATA_CACHE: str(job.context.folder / "data"),
         **document.get("Environment", {}),
         containers.BASE_DIRECTORY: str(folder),
@@ -116,7 +118,7 @@ def _start(job: Job) -> None:
         "TRAINING_JOB_ARN": resource.arn,
     }
     compute.start(
-        job.folder,
+        job.host_folder(),
         algorithm.train,
         directory=folder,
         environment=environment,
@@ -146,7 +148,7 @@ def _algorithm_failure(job: Job, code: int | None) -> str:
     except OSError:
         text = ""
     if not text:
-        events = log_events.read(job.folder)
+        events = log_events.read(job.host_folder())
         text = f"no failure file; the last line of the log: {events[-1][1]}" if events else ""
     if not text.startswith(_FAULTS):
         text = f"AlgorithmError: {text}"
@@ -154,7 +156,7 @@ def _algorithm_failure(job: Job, code: int | None) -> str:
 
 
 def _upload(job: Job) -> None:
-    exceeded = compute.status(job.folder).cause == "timed out"
+    exceeded = compute.status(job.host_folder()).cause == "timed out"
     _upload_results(job, even_empty=not exceeded)
     metrics = _final_metrics(job)
     if exceeded:
@@ -165,7 +167,7 @@ def _upload(job: Job) -> None:
 
 
 def _stop(job: Job) -> None:
-    compute.stop(job.folder)
+    compute.stop(job.host_folder())
     if containers.wait_for_end(job).phase is not Phase.ABSENT:
         _upload_results(job, even_empty=False)
     job.move(State.STOPPED, "Training job stopped", FinalMetricDataList=_final_metrics(job))
@@ -194,7 +196,7 @@ def _pack_and_upload(job: Job, folder: Path, archive: Path, uri: str) -> None:
 
 def _final_metrics(job: Job) -> list[dict[str, Any]]:
     definitions = job.resource.document["AlgorithmSpecification"]["MetricDefinitions"]
-    points = job_metrics.points(log_events.read(job.folder), definitions)
+    points = job_metrics.points(log_events.read(job.host_folder()), definitions)
     return [
         {
             "MetricName": point.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from matinee.sagemaker import algorithms
@@ -209,8 +210,9 @@ def new_job(
     algorithm: Algorithm,
     *,
     more_definitions: Sequence[Mapping[str, str]] = (),
-    described: Mapping[str, Any],
-    private: Mapping[str, Any],
+    described: Mapping[str, Any] = MappingProxyType({}),
+    private: Mapping[str, Any] = MappingProxyType({}),
+    parent: str = "",
 ) -> Resource:
     """Return the training job of a checked request, ready for the store.
 
@@ -226,6 +228,8 @@ def new_job(
         MetricDefinitions besides the algorithm's and the request's.
     described, private
         Further members of its description and of what is kept about it.
+    parent
+        ARN of the tuning job it belongs to.
     """
     name, now = request["TrainingJobName"], context.clock()
     arn = context.arn(f"training-job/{name}")
@@ -266,11 +270,11 @@ def new_job(
         document["InputDataConfig"] = [_with_defaults(item) for item in request["InputDataConfig"]]
     kept = {
         "folder": context.new_id(),
-        "log_stream": f"{name}/algo-1-{int(now.timestamp())}",
+        "hosts": ["algo-1"],
         **private,
     }
     status = State.STARTING.status
-    return Resource(TRAINING_JOB.name, name, arn, status, now, now, document, kept)
+    return Resource(TRAINING_JOB.name, name, arn, status, now, now, document, kept, parent)
 
 
 def _with_defaults(channel: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,11 +24,9 @@ _SUMMARY_MEMBERS = (
 )
 
 
-def training_jobs(store: Store, tuning_job: str) -> list[Resource]:
+def training_jobs(store: Store, tuning_job_arn: str) -> list[Resource]:
     """Return the training jobs of a tuning job, in the order of their numbers."""
-    found = [
-        job for job in store.find(TRAINING_JOB.name) if job.private.get("tuning_job") == tuning_job
-    ]
+    found = store.find(TRAINING_JOB.name, parent=tuning_job_arn)
     return sorted(found, key=lambda job: int(job.private["trial"]))
 
 

@@ -49,7 +49,7 @@ class _Tuning:
         self._definition: Mapping[str, Any] = resource.private["definition"]
         self._seed: int = resource.private["seed"]
         self._space = search.space(self._config["ParameterRanges"])
-        self._children = trials.training_jobs(job.context.store, job.name)
+        self._children = trials.training_jobs(job.context.store, resource.arn)
 
     def search(self) -> None:
         """Run trials until there were as many as wanted, and all have ended.
@@ -164,7 +164,7 @@ class _Tuning:
         algorithm = failures.algorithm_of(image, context.algorithms)
         name = f"{self._job.name}-{number:03d}-{context.new_id()[-8:]}"
         objective = tuning_requests.objective_definition(config, self._definition, algorithm)
-        private = {"tuning_job": self._job.name, "trial": number, "tuned": tuned}
+        private = {"trial": number, "tuned": tuned}
         if "DefinitionName" in self._definition:
             private["definition_name"] = self._definition["DefinitionName"]
         child = training_requests.new_job(
@@ -174,6 +174,7 @@ class _Tuning:
             more_definitions=[objective],
             described={"TuningJobArn": self._job.resource.arn},
             private=private,
+            parent=self._job.resource.arn,
         )
         context.store.insert(child)
         self._children.append(child)

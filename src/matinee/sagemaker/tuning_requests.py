@@ -182,8 +182,6 @@ def new_job(context: Context, request: Mapping[str, Any], algorithm: Algorithm) 
         child_request(definition, config, name, {}),
         algorithm,
         more_definitions=[objective_definition(config, definition, algorithm)],
-        described={},
-        private={},
     ).document
     filled = (
         "AlgorithmSpecification",

@@ -107,7 +107,7 @@ class Server:
     def close(self) -> None:
         if self.is_running:
             self.end(signal.SIGKILL)
-        for folder in (self.state / "jobs").glob("*"):
+        for folder in (self.state / "jobs").glob("*/*"):
             end_processes(folder)
         print(f"\nend of {self._log}:", *last_lines(self._log), sep="\n  ")
 
@@ -212,9 +212,9 @@ class Jobs:
         return self.describe(name)
 
     def folders(self, name: str) -> list[Path]:
-        """Return the folder of the job if it has had a process."""
+        """Return the folders of the job's hosts that have had a process."""
         found = []
-        for path in (self.server.state / "jobs").glob("*/launch.json"):
+        for path in (self.server.state / "jobs").glob("*/*/launch.json"):
             environment = json.loads(path.read_text())["environment"]
             is_it = name in {environment.get("TRAINING_JOB_NAME"), environment.get("NAME")}
             if is_it and (path.parent / "process.json").exists():

@@ -240,7 +240,7 @@ def test_the_next_server_goes_on_with_the_model_that_is_up(mortal: Jobs, number:
     mortal.server.end(number)
     assert processes(folder) == running
     mortal.server.start()
-    (folder / "work/ml/model/go").touch()
+    (folder.parent / "work/algo-1/ml/model/go").touch()
     described = mortal.transformed(name)
     assert described["TransformJobStatus"] == "Completed", described.get("FailureReason")
     assert mortal.get(mortal.uri("output/b.out")) == said("-", b"hold")

@@ -14,6 +14,7 @@ from typing import Any
 from matinee.sagemaker import log_events
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import InvalidParameterException, ResourceNotFoundException
+from matinee.sagemaker.jobs import job_folder, log_streams
 from matinee.sagemaker.store import Resource
 
 GROUPS: Mapping[str, str] = {
@@ -49,9 +50,10 @@ def describe_log_streams(context: Context, request: dict[str, Any]) -> dict[str,
     if by_time and prefix:
         raise InvalidParameterException("Cannot order by LastEventTime with a logStreamNamePrefix.")
     streams = [
-        _Stream(context, group, job)
+        _Stream(context, group, job, name, host)
         for job in context.store.find(GROUPS[group])
-        if "log_stream" in job.private and job.private["log_stream"].startswith(prefix)
+        for name, host in log_streams(job).items()
+        if name.startswith(prefix)
     ]
     order: Callable[[_Stream], Any] = (
         (lambda stream: (stream.last_time, stream.name))
@@ -89,9 +91,9 @@ def get_log_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     group = _group(request)
     name = request["logStreamName"]
     job = context.store.get(GROUPS[group], name.partition("/")[0])
-    if job is None or job.private.get("log_stream") != name:
+    if job is None or name not in log_streams(job):
         raise ResourceNotFoundException("The specified log stream does not exist.")
-    events = _Stream(context, group, job).events
+    events = _Stream(context, group, job, name, log_streams(job)[name]).events
     direction, position = _start(request, len(events))
     forward = direction == "f"
     indexes = range(position, len(events)) if forward else range(position - 1, -1, -1)
@@ -151,17 +153,18 @@ def _group(request: dict[str, Any]) -> str:
 
 
 class _Stream:
-    """The log stream of one job."""
+    """The log stream of one host of a job."""
 
-    def __init__(self, context: Context, group: str, job: Resource) -> None:
+    def __init__(self, context: Context, group: str, job: Resource, name: str, host: str) -> None:
         self._context = context
         self._group = group
         self._job = job
-        self.name: str = job.private["log_stream"]
+        self._host = host
+        self.name = name
 
     @property
     def events(self) -> list[Event]:
-        return log_events.read(self._context.folder / "jobs" / self._job.private["folder"])
+        return log_events.read(job_folder(self._context, self._job) / self._host)
 
     @property
     def last_time(self) -> int:

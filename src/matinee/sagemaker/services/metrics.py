@@ -19,6 +19,7 @@ from matinee.sagemaker.errors import (
     InvalidParameterCombinationException,
     InvalidParameterValueException,
 )
+from matinee.sagemaker.jobs import job_folder, log_streams
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 DIMENSION = "TrainingJobName"
@@ -111,7 +112,10 @@ def _values(context: Context, request: dict[str, Any]) -> list[tuple[int, float]
         for definition in job.document["AlgorithmSpecification"].get("MetricDefinitions", ())
         if definition["Name"] == request["MetricName"]
     ]
-    events = log_events.read(context.folder / "jobs" / job.private["folder"])
+    folder = job_folder(context, job)
+    events = [
+        event for host in log_streams(job).values() for event in log_events.read(folder / host)
+    ]
     points = job_metrics.points(events, wanted)
     return [(point.timestamp_ms, point.value) for point in points]
 

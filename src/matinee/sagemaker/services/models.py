@@ -67,8 +67,9 @@ def describe_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 def list_models(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     """List models, the newest first unless asked otherwise."""
     return page(
+        context.store,
         {"SortOrder": "Descending", **request},
-        context.store.find(KIND),
+        KIND,
         summary_key="Models",
         summarise=lambda model: {
             "ModelName": model.name,

@@ -29,7 +29,7 @@ def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
     """
     check_role(context, request["RoleArn"])
     algorithm = training_requests.check(context, request)
-    job = training_requests.new_job(context, request, algorithm, described={}, private={})
+    job = training_requests.new_job(context, request, algorithm)
     jobs.create(
         context,
         job,
@@ -60,8 +60,9 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
         "ListTrainingJobs", request, {"WarmPoolStatusEquals", "TrainingPlanArnEquals"}
     )
     return page(
+        context.store,
         request,
-        context.store.find(KIND),
+        KIND,
         summary_key="TrainingJobSummaries",
         summarise=_summary,
     )

@@ -66,7 +66,7 @@ def create_transform_job(context: Context, request: dict[str, Any]) -> dict[str,
     }
     private = {
         "folder": context.new_id(),
-        "log_stream": f"{name}/algo-1-{int(now.timestamp())}",
+        "hosts": ["algo-1"],
         "container": container,
         "role": role,
     }
@@ -150,8 +150,9 @@ def describe_transform_job(context: Context, request: dict[str, Any]) -> dict[st
 def list_transform_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     """List transform jobs."""
     return page(
+        context.store,
         request,
-        context.store.find(KIND),
+        KIND,
         summary_key="TransformJobSummaries",
         summarise=_summary,
     )

@@ -11,7 +11,7 @@ from matinee.sagemaker.errors import ResourceNotFound, ValidationException
 from matinee.sagemaker.listing import DEFAULT_MAX_RESULTS, members, page
 from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
-from matinee.sagemaker.states import TUNING_JOB
+from matinee.sagemaker.states import TRAINING_JOB, TUNING_JOB
 from matinee.sagemaker.store import Resource
 
 KIND = TUNING_JOB.name
@@ -66,8 +66,9 @@ def _missing(name: str) -> str:
 def list_tuning_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     """List tuning jobs, by name unless asked otherwise."""
     return page(
+        context.store,
         {"SortBy": "Name", **request},
-        context.store.find(KIND),
+        KIND,
         summary_key="HyperParameterTuningJobSummaries",
         summarise=_summary,
     )
@@ -126,14 +127,16 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
     ]
     if request.get("SortBy") != "FinalObjectiveMetricValue":
         return page(
+            context.store,
             {"SortBy": "Name", **request},
-            trials.training_jobs(context.store, tuning_job.name),
+            TRAINING_JOB.name,
+            parent=tuning_job.arn,
             summary_key="TrainingJobSummaries",
             summarise=lambda child: trials.summary(child, objective),
         )
     rated = [
         (value, child)
-        for child in trials.training_jobs(context.store, tuning_job.name)
+        for child in trials.training_jobs(context.store, tuning_job.arn)
         if (value := trials.objective(child)) is not None
         and request.get("StatusEquals", child.status) == child.status
     ]
