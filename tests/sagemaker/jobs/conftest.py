@@ -287,8 +287,9 @@ class Jobs:
         return name
 
     def wait_until_asking(self, name: str) -> Path:
-        """Return the job's folder when an object is on its way through the model."""
-        until(lambda: any(list(path.glob("work/output/*.partial")) for path in self.folders(name)))
+        """Return the folder of the job's host when an object is on its way through the model."""
+        pattern = "work/output/*.partial"
+        until(lambda: any(list(path.parent.glob(pattern)) for path in self.folders(name)))
         return self.folder(name)
 
     def transformed(self, name: str) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def test_a_server_sees_the_environment_of_a_batch(jobs: Jobs, model: str) -> Non
     assert environment["COLOUR"] == "red"
     assert environment["MATINEE_BIND_HOST"] == "127.0.0.1"
     assert "SAGEMAKER_BATCH_STRATEGY" not in environment
-    assert not [variable for variable in environment if variable.startswith("AWS_")]
+    assert environment["AWS_REGION"] == environment["AWS_DEFAULT_REGION"] == "us-east-1"
 
 
 def test_a_bad_object_has_no_output_and_fails_the_job_by_name(jobs: Jobs, model: str) -> None:
