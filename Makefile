@@ -14,7 +14,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup run up down status test check tour interop bench
+.PHONY: help setup run up down status test check tour interop contract bench
 
 help:
 	@echo "make run     the whole workflow on this machine: ratings to recommendations"
@@ -23,6 +23,7 @@ help:
 	@echo "make check   style and types"
 	@echo "make tour    every command of the documentation, for real"
 	@echo "make interop models to MXNet 1.9.1 and back, in an environment of its own"
+	@echo "make contract  the SageMaker SDKs v2 and v3 against the local SageMaker, in environments of their own"
 	@echo "make bench   the benchmarks, with peers; rewrites the README's figures"
 	@echo "make setup   only .venv"
 
@@ -33,7 +34,7 @@ up down status: $(READY)
 	$(BIN)/matinee $@ $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),2) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check
@@ -47,6 +48,9 @@ tour: $(READY)
 
 interop: $(READY)
 	MATINEE_INTEROP=$(or $(MATINEE_INTEROP),.interop) $(BIN)/python -m pytest tests/interop $(ARGS)
+
+contract: $(READY)
+	MATINEE_CONTRACT=$(or $(MATINEE_CONTRACT),.contract) $(BIN)/python -m pytest tests/contract/test_sdks.py $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.recordio

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks import environments
 from benchmarks.fm import data, peers, report, runner
 from benchmarks.fm.suite import ACCURACY, SPEED, Row
 from benchmarks.fm.workers.task import Answer
@@ -102,8 +103,8 @@ def main() -> int:
             if worker == "torch" and not arguments.torch:
                 continue
             try:
-                interpreters[worker] = peers.interpreter(peer, home / "cache" / "peers")
-            except peers.PeerError as error:
+                interpreters[worker] = environments.interpreter(peer, home / "cache" / "peers")
+            except environments.PeerError as error:
                 missing.append(f"not measured: {error}")
 
     benchmark = Benchmark(interpreters)

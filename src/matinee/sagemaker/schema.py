@@ -44,14 +44,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _rich(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {_DATETIME}:
-            return datetime.fromisoformat(value[_DATETIME])
-        return {k.removeprefix("$"): _rich(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_rich(item) for item in value]
+def _rich(value: dict[str, Any]) -> Any:
+    if len(value) == 1 and _DATETIME in value:
+        return datetime.fromisoformat(value[_DATETIME])
+    for key in value:
+        if key.startswith("$"):
+            return {k.removeprefix("$"): v for k, v in value.items()}
     return value
+
+
+# Its hook sees the inner objects first, and each once.
+_DECODER = json.JSONDecoder(object_hook=_rich)
 
 
 def _text(length: int) -> sa.types.TypeEngine[str]:
@@ -69,7 +72,7 @@ class Document(sa.types.TypeDecorator[dict[str, Any]]):
         return json.dumps(_plain(value))
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> dict[str, Any]:  # noqa: ARG002 - SQLAlchemy's signature
-        document: dict[str, Any] = _rich(json.loads(value))
+        document: dict[str, Any] = _DECODER.decode(value)
         return document
 
 
@@ -142,8 +145,10 @@ def connect_sqlite(connection: Any, _record: Any) -> None:
 
 def begin_sqlite(connection: sa.Connection) -> None:
     """Begin a transaction as a reader or a writer; SQLAlchemy's event `begin`."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("reads_once"):
+        return  # one statement sees one state of the database by itself
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
 def upgrade_from_1(connection: sa.Connection) -> None:

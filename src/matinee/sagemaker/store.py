@@ -22,6 +22,8 @@ import sqlalchemy as sa
 from matinee.sagemaker import schema
 from matinee.sagemaker.schema import METRIC_DATA, RESOURCES, TAGS
 
+# How many values one statement may hold is limited; the least any database allows is more.
+_PARAMETERS = 500
 # Any number will do, as long as every matinee uses the same.
 _CLAIM = 20261123
 
@@ -209,6 +211,9 @@ class Store:
             self._claim.close()
         self._engine.dispose()
 
+    def _reading(self) -> sa.Connection:
+        return self._engine.connect().execution_options(reads_once=True)
+
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         with self._turn, self._engine.connect() as plain:
@@ -231,10 +236,21 @@ class Store:
                 raise ResourceExists(f"{resource.kind} {resource.name!r} exists") from error
             _put_tags(connection, resource.arn, tags)
 
+    def insert_missing(self, resources: Sequence[Resource]) -> None:
+        """Keep those of these resources whose ARN nothing has yet, all in one transaction."""
+        wanted = {resource.arn: _columns(resource) for resource in resources}
+        with self._writing() as connection:
+            for start in range(0, len(wanted), _PARAMETERS):
+                arns = list(wanted)[start : start + _PARAMETERS]
+                query = sa.select(RESOURCES.c.arn).where(RESOURCES.c.arn.in_(arns))
+                known = set(connection.execute(query).scalars())
+                if new := [wanted[arn] for arn in arns if arn not in known]:
+                    connection.execute(RESOURCES.insert(), new)
+
     def get(self, kind: str, name: str) -> Resource | None:
         """Return the resource, or None."""
-        with self._engine.begin() as connection:
-            row = connection.execute(_one(kind, name)).one_or_none()
+        with self._reading() as connection:
+            row = connection.execute(_ONE, {"wanted_kind": kind, "wanted_name": name}).one_or_none()
         return None if row is None else Resource(**row._mapping)
 
     def find(
@@ -254,7 +270,7 @@ class Store:
             query = query.where(RESOURCES.c.status.in_(list(statuses)))
         if parent is not None:
             query = query.where(RESOURCES.c.parent == parent)
-        with self._engine.begin() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query.order_by(RESOURCES.c.created, RESOURCES.c.name)).all()
         return [Resource(**row._mapping) for row in rows]
 
@@ -270,7 +286,7 @@ class Store:
             here = sa.tuple_(*keys)
             chosen = chosen.where(here < bound if query.descending else here > bound)
         chosen = chosen.order_by(*(key.desc() if query.descending else key for key in keys))
-        with self._engine.begin() as connection:
+        with self._reading() as connection:
             rows = connection.execute(chosen.limit(limit)).all()
         return [Resource(**row._mapping) for row in rows]
 
@@ -317,16 +333,23 @@ class Store:
             connection.execute(RESOURCES.delete().where(RESOURCES.c.arn == arn))
         return True
 
+    def by_arn(self, arn: str) -> Resource | None:
+        """Return the resource with this ARN, or None."""
+        query = sa.select(RESOURCES).where(RESOURCES.c.arn == arn)
+        with self._reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else Resource(**row._mapping)
+
     def has_arn(self, arn: str) -> bool:
         """Return whether a resource has this ARN."""
         query = sa.select(RESOURCES.c.arn).where(RESOURCES.c.arn == arn)
-        with self._engine.begin() as connection:
+        with self._reading() as connection:
             return connection.execute(query).first() is not None
 
     def tags(self, arn: str) -> list[dict[str, str]]:
         """Return the tags of an ARN as ``{"Key": .., "Value": ..}``, by key."""
         query = sa.select(TAGS).where(TAGS.c.arn == arn).order_by(TAGS.c.key)
-        with self._engine.begin() as connection:
+        with self._reading() as connection:
             return [{"Key": row.key, "Value": row.value} for row in connection.execute(query)]
 
     def add_tags(self, arn: str, tags: Sequence[Mapping[str, str]]) -> None:
@@ -374,7 +397,7 @@ class Store:
             )
             .order_by(columns.timestamp, columns.number)
         )
-        with self._engine.begin() as connection:
+        with self._reading() as connection:
             rows = [dict(row._mapping) for row in connection.execute(query)]
         for row in rows:
             del row["number"]
@@ -384,7 +407,7 @@ class Store:
         """Return namespace, name and dimensions of every metric there are data of, sorted."""
         columns = METRIC_DATA.c
         query = sa.select(columns.namespace, columns.name, columns.dimensions).distinct()
-        with self._engine.begin() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 query.order_by(columns.namespace, columns.name, columns.dimensions)
             ).all()
@@ -413,6 +436,11 @@ def _conditions(query: Query) -> list[sa.ColumnElement[bool]]:
         if before is not None:
             found.append(column < before)
     return found
+
+
+_ONE = sa.select(RESOURCES).where(
+    RESOURCES.c.kind == sa.bindparam("wanted_kind"), RESOURCES.c.name == sa.bindparam("wanted_name")
+)
 
 
 def _one(kind: str, name: str) -> sa.Select[Any]:

@@ -1,0 +1,1 @@
+"""Benchmarks of the local SageMaker: how soon it answers, and what a job costs beside its work."""
