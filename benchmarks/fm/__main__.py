@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import environments
+from benchmarks import environments, tables
 from benchmarks.fm import data, peers, report, runner
 from benchmarks.fm.suite import ACCURACY, SPEED, Row
 from benchmarks.fm.workers.task import Answer
@@ -132,11 +132,11 @@ def main() -> int:
     print(report.speed_table(SPEED, benchmark.rates, spread=True), end="\n\n")
     for sentence in report.ratios(SPEED, benchmark.rates):
         print(f"- {sentence}")
-    print(f"- ten epochs of `adam`, k={TEN_EPOCHS_OF}: {report.Spread.of(benchmark.ten_epochs)} s")
+    print(f"- ten epochs of `adam`, k={TEN_EPOCHS_OF}: {tables.Spread.of(benchmark.ten_epochs)} s")
     print(f"\nAccuracy on {len(splits)} random 90/10 splits of MovieLens-100K\n")
     print(report.accuracy_table(ACCURACY, benchmark.rmse, benchmark.seconds))
     if arguments.readme and not arguments.quick:
-        report.rewrite(arguments.readme, "fm", _paragraph(benchmark, ratings))
+        tables.rewrite(arguments.readme, "fm", _paragraph(benchmark, ratings))
     return 0
 
 
@@ -153,7 +153,7 @@ at random, long-tailed, shuffled) with k factors; medians, one thread by CPU tim
 
 The memory ceiling is what the same rows cost if they are only read and written, in one simple way:
 a little more than all of it is possible. Ten epochs of
-`adam` at k={TEN_EPOCHS_OF} take {report.short(statistics.median(benchmark.ten_epochs))} s.
+`adam` at k={TEN_EPOCHS_OF} take {tables.short(statistics.median(benchmark.ten_epochs))} s.
 
 Test RMSE on MovieLens-100K, mean of {SPLITS} random 90/10 splits, customer and video alone:
 

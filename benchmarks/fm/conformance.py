@@ -28,7 +28,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from benchmarks.fm.data import MOVIELENS_MOVIES, MOVIELENS_USERS, Ratings, read_movielens
-from benchmarks.fm.report import markdown, rewrite
+from benchmarks.tables import markdown, rewrite
 from matinee.fm.hyperparameters import Hyperparameters, PredictorType
 from matinee.fm.training import BatchResult, EpochResult, evaluate, train
 

@@ -24,7 +24,7 @@ from scipy.sparse import csr_matrix
 from tests.fm.container.processes import Job
 
 from benchmarks.fm.data import CUSTOMERS, TRAIN_RATINGS, VIDEOS, Ratings, reference_shape
-from benchmarks.fm.report import markdown
+from benchmarks.tables import markdown
 from matinee.recordio import encode
 
 SEED = 20_240_607

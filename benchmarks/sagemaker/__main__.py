@@ -9,17 +9,17 @@ none, so what a job costs has no figure there.
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import environments
 from benchmarks.sagemaker import requests, servers, work
-from benchmarks.sagemaker.report import Figure, rewrite
-from matinee.stack.home import default_path
+from benchmarks.sagemaker.figures import Figure, table
+from benchmarks.tables import rewrite
 
 console = Console()
 
@@ -38,7 +38,8 @@ def main() -> None:
 
     jobs, count = (500, 2_000) if arguments.quick else (10_000, 10_000)
     try:
-        moto = environments.interpreter(servers.MOTO, default_path() / "cache" / "peers")
+        home = Path(os.environ.get("MATINEE_HOME", "~/.matinee")).expanduser()
+        moto = environments.interpreter(servers.MOTO, home / "cache" / "peers")
     except environments.PeerError as error:
         console.print(f"without moto: {error}")
         moto = None
@@ -50,12 +51,9 @@ def main() -> None:
         report(lambda: work.tuning(place))
         report(lambda: work.transforming(place))
         report(lambda: work.invoking(place, count=count))
-    table = Table("figure", "matinee", "moto 5.2.5", "aim or limit")
-    for figure in figures:
-        table.add_row(figure.what, figure.matinee, figure.moto, figure.aim)
-    console.print(table)
+    console.print(table(figures), markup=False, soft_wrap=True)
     if arguments.docs:
-        rewrite(arguments.docs, figures)
+        rewrite(arguments.docs, "sagemaker", table(figures))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,28 @@ class Started:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where servers run.
+
+    Attributes
+    ----------
+    folder
+        For their files.
+    keys
+        Of the S3 and of matinee.
+    s3_endpoint
+        Its URL.
+    moto
+        The interpreter that has moto, if there is one.
+    """
+
+    folder: Path
+    keys: credentials.Credentials
+    s3_endpoint: str
+    moto: Path | None
+
+
 @contextmanager
 def _process(words: list[str], url: str, log: Path) -> Iterator[float]:
     """Run a server until the block ends; yields the seconds until it answered."""
@@ -83,21 +105,21 @@ def object_store(folder: Path) -> Iterator[tuple[SeaweedFS, credentials.Credenti
 
 
 @contextmanager
-def matinee(folder: Path, keys: credentials.Credentials, s3_endpoint: str) -> Iterator[Started]:
+def matinee(folder: Path, place: Place) -> Iterator[Started]:
     """Run the local SageMaker on a state folder."""
     folder.mkdir(exist_ok=True)
     file = folder / "credentials.json"
     if not file.exists():
-        keys.write(file)
+        place.keys.write(file)
     port = free_block(1, random.SystemRandom())
     endpoint = f"http://127.0.0.1:{port}"
     words = [
         *(sys.executable, "-m", "matinee.sagemaker"),
         *(f"--state={folder / 'state'}", f"--port={port}", f"--credentials={file}"),
-        f"--s3-endpoint-url={s3_endpoint}",
+        f"--s3-endpoint-url={place.s3_endpoint}",
     ]
     with _process(words, f"{endpoint}/_matinee/health", folder / "server.log") as seconds:
-        signer = Credentials(keys.access_key_id, keys.secret_access_key)
+        signer = Credentials(place.keys.access_key_id, place.keys.secret_access_key)
         yield Started(Target(endpoint, signer), seconds)
 
 

@@ -8,6 +8,8 @@ import pytest
 from benchmarks.fm import report
 from benchmarks.fm.suite import Row
 
+from benchmarks import tables
+
 OURS = Row("ours", "matinee", "sgd", {8: 1, 64: 1}, against=("theirs",))
 THEIRS = Row("theirs", "xlearn", "sgd", {8: 1})
 ABSENT = Row("absent", "torch", "adam", {8: 1})
@@ -18,7 +20,7 @@ MEASURED = {("ours", 8): [100.0, 90.0, 120.0], ("ours", 64): [10.0], ("theirs", 
     ("value", "text"), [(123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.1234, "0.123")]
 )
 def test_numbers_are_short(value: float, text: str) -> None:
-    assert report.short(value) == text
+    assert tables.short(value) == text
 
 
 def test_a_table_has_medians_with_their_spread() -> None:
@@ -50,7 +52,7 @@ def test_a_passage_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- bench: fm -->\nold\n<!-- end -->\nb <!-- end -->\n")
 
-    report.rewrite(page, "fm", "\nnew\n")
+    tables.rewrite(page, "fm", "\nnew\n")
 
     assert page.read_text() == "a\n<!-- bench: fm -->\nnew\n<!-- end -->\nb <!-- end -->\n"
 
@@ -60,4 +62,4 @@ def test_a_page_without_the_passage_is_refused(tmp_path: Path) -> None:
     page.write_text("<!-- bench: other --><!-- end -->")
 
     with pytest.raises(ValueError, match="has no <!-- bench: fm -->"):
-        report.rewrite(page, "fm", "new")
+        tables.rewrite(page, "fm", "new")
