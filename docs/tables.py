@@ -15,7 +15,8 @@ from pathlib import Path
 
 from matinee.fm.matinee_hyperparameters import RULES, SOLVERS, default_configuration
 from matinee.fm.mcmc import McmcSettings
-from matinee.sagemaker.app import OPERATIONS
+from matinee.sagemaker.app import OPERATIONS, RECORDED
+from matinee.sagemaker.wire import load_services
 from matinee.workflow.parameters import PARAMETERS
 
 _GROUPS = ("bias", "linear", "factors")
@@ -65,13 +66,26 @@ def parameters() -> str:
 
 
 def operations() -> str:
-    """Return every AWS operation that the local SageMaker executes, by service."""
-    lines = ["| service | operations that execute |", "|---|---|"]
-    lines += [
-        f"| {service} | {', '.join(f'`{name}`' for name in sorted(table))} |"
-        for service, table in sorted(OPERATIONS.items())
-    ]
-    return "\n".join(lines) + "\n"
+    """Return what becomes of every operation of AWS's services, by service."""
+    parts = []
+    for name, service in sorted(load_services(OPERATIONS).items()):
+        offered = set(service.operations)
+        recorded = offered & RECORDED.get(name, frozenset())
+        absent = set(service.model.operation_names) - offered
+        lines = [
+            f"### {name}",
+            "",
+            f"executes ({len(offered - recorded)}): {_listed(offered - recorded)}",
+        ]
+        if recorded:
+            lines += ["", f"records ({len(recorded)}): {_listed(recorded)}"]
+        lines += ["", f"absent ({len(absent)}): {_listed(absent) or 'none'}"]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
 
 
 def hyperparameters() -> str:

@@ -30,6 +30,27 @@ from matinee.stack.service import (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--prove-operations",
+        action="store_true",
+        help="fail if an AWS operation that matinee offers was never answered in this run",
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if not config.getoption("--prove-operations") or hasattr(config, "workerinput"):
+        return
+    # Here, because the tests of the library alone need no server.
+    from tests.operations import unproved
+
+    factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
+    if missing := unproved(factory.getbasetemp()):
+        print("\noperations that no test had answered:", *missing, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @dataclass(frozen=True)
 class ObjectStore:
     """A running SeaweedFS and what a client needs for it."""

@@ -81,7 +81,7 @@ def scenario(aws: AWS, data: str, tmp_path: Path) -> Scenario:
         }
         script = Path(__file__).with_name(f"scenario_{version}.py")
         done = subprocess.run(  # noqa: S603 - our own script and words
-            [python, script, data, "ratings", ROLE],
+            [python, script, data, "ratings", ROLE, tmp_path / "seen.json"],
             env=surroundings,
             cwd=tmp_path,
             capture_output=True,
@@ -91,7 +91,7 @@ def scenario(aws: AWS, data: str, tmp_path: Path) -> Scenario:
         )
         print(done.stdout, done.stderr)
         assert done.returncode == 0, done.stderr[-4000:]
-        seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        seen: dict[str, Any] = json.loads((tmp_path / "seen.json").read_text())
         return seen
 
     return run

@@ -1,12 +1,13 @@
 """The companion notebook's path with the SageMaker Python SDK v2, run with that SDK's interpreter.
 
-``scenario_v2.py BUCKET PREFIX ROLE``: ratings lie below ``s3://BUCKET/PREFIX/{train,test}/``.
-Nothing here knows where SageMaker is: endpoints and credentials are the environment's. The last
-line it prints is a JSON object of what it saw.
+``scenario_v2.py BUCKET PREFIX ROLE SEEN``: ratings lie below ``s3://BUCKET/PREFIX/{train,test}/``.
+Nothing here knows where SageMaker is: endpoints and credentials are the environment's. What it
+saw becomes the JSON file SEEN.
 """
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -116,6 +117,8 @@ def main(bucket: str, prefix: str, role: str) -> dict[str, object]:
     predictor.delete_model()
     predictor.delete_endpoint()
     client = boto3.client("sagemaker")
+    gone = client.get_waiter("endpoint_deleted")
+    gone.wait(EndpointName=predictor.endpoint_name, WaiterConfig={"Delay": 1})
     seen["left"] = [
         *(item["EndpointName"] for item in client.list_endpoints()["Endpoints"]),
         *(item["EndpointConfigName"] for item in client.list_endpoint_configs()["EndpointConfigs"]),
@@ -124,4 +127,5 @@ def main(bucket: str, prefix: str, role: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*sys.argv[1:])))
+    *words, target = sys.argv[1:]
+    Path(target).write_text(json.dumps(main(*words)))

@@ -1,12 +1,13 @@
 """The companion notebook's path with the SageMaker Python SDK v3, run with that SDK's interpreter.
 
-``scenario_v3.py BUCKET PREFIX ROLE``: as ``scenario_v2.py``, with what v3 has in its place:
+``scenario_v3.py BUCKET PREFIX ROLE SEEN``: as ``scenario_v2.py``, with what v3 has in its place:
 ModelTrainer, the tuner, and the resource classes of sagemaker-core.
 """
 
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from sagemaker.core import image_uris
@@ -117,15 +118,14 @@ def main(bucket: str, prefix: str, role: str) -> dict[str, object]:
         objective_type="Minimize",
         max_jobs=2,
         max_parallel_jobs=2,
+        base_tuning_job_name="fm-v3",
         random_seed=1,
     )
     tuner.tune(inputs=inputs, wait=True)
     tuned = tuner.latest_tuning_job.hyper_parameter_tuning_job_name
     described = HyperParameterTuningJob.get(tuned)
     seen["best"] = described.best_training_job.training_job_name
-    seen["trials"] = sorted(
-        item.training_job_name for item in described.get_all_training_jobs(max_results=100)
-    )
+    seen["trials"] = sorted(item.training_job_name for item in described.get_all_training_jobs())
 
     endpoint.delete()
     endpoint.wait_for_delete(poll=1)
@@ -136,4 +136,5 @@ def main(bucket: str, prefix: str, role: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*sys.argv[1:])))
+    *words, target = sys.argv[1:]
+    Path(target).write_text(json.dumps(main(*words)))

@@ -152,6 +152,20 @@ def test_an_unusual_record_among_usual_ones() -> None:
     assert_equal(decode(data), matrix, None)
 
 
+def test_records_read_one_by_one_are_the_same() -> None:
+    data = encode(sparse_rows(), numpy.arange(3, dtype=numpy.float32))
+    (at_once,), (singly,) = decode_blocks(data), decode_blocks(data, least_rows=4)
+    assert at_once.labels is not None
+    assert singly.labels is not None
+    assert at_once.labels.tolist() == singly.labels.tolist()
+    assert at_once.values.tolist() == singly.values.tolist()
+    assert at_once.width == singly.width
+
+
+def sparse_rows() -> Any:
+    return scipy.sparse.csr_matrix(numpy.eye(3, 5, dtype=numpy.float32))
+
+
 def test_explicit_zeros_order_and_duplicates_stay_as_stored() -> None:
     stored = (numpy.array([0, 1, 2], dtype=numpy.float32), numpy.array([3, 1, 1]), [0, 3])
     read = sparse(encode(scipy.sparse.csr_matrix(stored, shape=(1, 4))))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +30,7 @@ from matinee.sagemaker.auth import SignatureVerifier
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.jobs import JobRunner
 from matinee.sagemaker.objects import Objects
+from matinee.sagemaker.sessions import temporary_keys
 from matinee.sagemaker.store import Resource, Store
 from tests.conftest import ObjectStore
 from tests.sagemaker.postgresql import PostgreSQL, running
@@ -103,6 +106,22 @@ class Front:
 
 
 @contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Write what the server in this process logs to a file, as a server process does."""
+    log = logging.getLogger("matinee.sagemaker.app")
+    handler, level = logging.FileHandler(path), log.level
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
 def serving(app: Any) -> Iterator[str]:
     config = uvicorn.Config(app, port=0, lifespan="off", log_config=None)
     listener = config.bind_socket()
@@ -129,8 +148,9 @@ def session(object_store: ObjectStore) -> boto3.Session:
 def objects(object_store: ObjectStore) -> Iterator[Objects]:
     objects = Objects(
         endpoint_url=object_store.endpoint,
-        access_key_id=object_store.credentials.access_key_id,
-        secret_access_key=object_store.credentials.secret_access_key,
+        credentials=Credentials(
+            object_store.credentials.access_key_id, object_store.credentials.secret_access_key
+        ),
         region=REGION,
     )
     yield objects
@@ -164,10 +184,16 @@ def front(
         jobs=JobRunner({}),
     )
     verifier = SignatureVerifier(
-        keys.access_key_id, keys.secret_access_key, lambda: datetime.now(UTC)
+        keys.access_key_id,
+        keys.secret_access_key,
+        lambda: datetime.now(UTC),
+        functools.partial(temporary_keys, store),
     )
     try:
-        with serving(create_app(context, verifier)) as endpoint:
+        with (
+            logged(tmp_path / "front.log"),
+            serving(create_app(context, verifier)) as endpoint,
+        ):
             signer = Credentials(keys.access_key_id, keys.secret_access_key)
             yield Front(endpoint, context, clock, session, signer)
     finally:

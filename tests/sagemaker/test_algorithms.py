@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,12 +10,13 @@ from matinee.sagemaker.algorithms import (
     BUILT_IN,
     FACTORIZATION_MACHINES,
     MATINEE_FM,
-    AlgorithmsFileError,
+    Algorithm,
+    NoCommandError,
     UnknownImageError,
     find,
-    registry,
     repository,
 )
+from matinee.sagemaker.commands import Command
 
 
 @pytest.mark.parametrize(
@@ -43,31 +42,25 @@ def test_an_unknown_image_is_refused_by_name() -> None:
         find(BUILT_IN, "683313688378.dkr.ecr.us-east-1.amazonaws.com/xgboost:1.7-1")
 
 
-def test_the_state_folder_may_add_algorithms(tmp_path: Path) -> None:
-    assert registry(tmp_path) == BUILT_IN
-    entries = {"mine": {"train": ["run", "train"]}}
-    (tmp_path / "algorithms.json").write_text(json.dumps(entries))
-    known = registry(tmp_path)
-    assert known.keys() == {"mine", *BUILT_IN}
-    assert (known["mine"].train, known["mine"].serve) == (("run", "train"), ())
+def test_a_job_may_bring_an_entrypoint_where_the_image_takes_one() -> None:
+    python = BUILT_IN["sagemaker-scikit-learn"]
+    command = python.command("process", ["python3", "/opt/ml/x.py"], ["--a", "1"])
+    assert command.words == ("python3", "/opt/ml/x.py", "--a", "1")
+    assert (Path(command.search_path) / "python3").exists()
+    with pytest.raises(NoCommandError, match="without a process command; give the job a Contain"):
+        python.command("process")
+    with pytest.raises(NoCommandError, match="takes no ContainerEntrypoint"):
+        MATINEE_FM.command("train", ["python3"])
+    with pytest.raises(NoCommandError, match=r"is registered without a process command$"):
+        MATINEE_FM.command("process")
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("no json", "is not JSON"),
-        ([], "must hold an object"),
-        ({"mine": {}}, "'mine' must be an object with the commands"),
-        ({"mine": {"trian": ["x"]}}, "'mine' must be an object with the commands"),
-        ({"mine": {"train": "run train"}}, "'train' of 'mine' must be a list of words"),
-        ({"mine": {"serve": ["run", 1]}}, "'serve' of 'mine' must be a list of words"),
-    ],
-)
-def test_a_bad_file_is_refused(tmp_path: Path, content: Any, said: str) -> None:
-    text = content if isinstance(content, str) else json.dumps(content)
-    (tmp_path / "algorithms.json").write_text(text)
-    with pytest.raises(AlgorithmsFileError, match=said):
-        registry(tmp_path)
+def test_a_jobs_arguments_follow_a_programs_and_replace_an_images() -> None:
+    program, image = Command(("run", "train")), Command(("train",), image="mine:1")
+    assert Algorithm(train=program).command("train", (), ["-v"]).words == ("run", "train", "-v")
+    assert Algorithm(train=image).command("train", (), ["-v"]).words == ("-v",)
+    own = Algorithm(entrypoint=image).command("process", ["bash", "-c"], ["ls"])
+    assert (own.entrypoint, own.words, own.image) == (("bash", "-c"), ("ls",), "mine:1")
 
 
 def test_the_definitions_of_factorization_machines_are_awss() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from matinee.sagemaker.archives import ArchiveError, Limits, is_empty, pack, unpack
+from matinee.sagemaker.archives import ArchiveError, Limits, contents, pack, unpack
 
 
 def archive_of(path: Path, *members: tarfile.TarInfo, content: bytes = b"") -> Path:
@@ -33,7 +33,7 @@ def test_what_is_packed_is_unpacked(tmp_path: Path) -> None:
     (source / "model").write_bytes(b"\0\1\2")
     (source / "sub" / "run").write_text("#!")
     (source / "sub" / "run").chmod(0o755)
-    pack(source, tmp_path / "a.tar.gz")
+    pack(contents({"model": source}), tmp_path / "a.tar.gz")
     target.mkdir()
     unpack(tmp_path / "a.tar.gz", target)
     assert (target / "model").read_bytes() == b"\0\1\2"
@@ -51,7 +51,8 @@ def test_the_bytes_do_not_tell_who_packed_when(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(name)
             os.utime(path, (moment, moment))
-        pack(tmp_path / folder, tmp_path / f"{folder}.tar.gz")
+        files = contents({"model": tmp_path / folder})
+        pack(files, tmp_path / f"{folder}.tar.gz")
         archives.append((tmp_path / f"{folder}.tar.gz").read_bytes())
     assert archives[0] == archives[1]
 
@@ -61,15 +62,33 @@ def test_a_link_is_not_packed(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "link").symlink_to("/etc/hostname")
     with pytest.raises(ArchiveError, match="'link' is neither a file nor a folder"):
-        pack(folder, tmp_path / "a.tar.gz")
+        contents({"model": folder})
 
 
-def test_empty_means_without_files(tmp_path: Path) -> None:
-    assert is_empty(tmp_path / "missing")
-    (tmp_path / "sub").mkdir()
-    assert is_empty(tmp_path)
-    (tmp_path / "sub" / "file").touch()
-    assert not is_empty(tmp_path)
+def test_folders_are_put_together(tmp_path: Path) -> None:
+    for name in ("one/a", "two/b/c"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    found = contents({name: tmp_path / name for name in ("one", "two", "missing")})
+    assert found == {"a": tmp_path / "one/a", "b/c": tmp_path / "two/b/c"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("a", "a", "both one and two have a file 'a'"),
+        ("a", "a/b", "'a' is a file of one and a folder of two"),
+        ("a/b", "a", "'a' is a file of two and a folder of one"),
+    ],
+)
+def test_two_of_one_name_are_refused(tmp_path: Path, first: str, second: str, said: str) -> None:
+    for folder, name in (("one", first), ("two", second)):
+        path = tmp_path / folder / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with pytest.raises(ArchiveError, match=said):
+        contents({"one": tmp_path / "one", "two": tmp_path / "two"})
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,23 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from matinee.sagemaker.auth import ReceivedRequest, Scope, SignatureVerifier
+from matinee.sagemaker.auth import (
+    ROOT,
+    Caller,
+    ReceivedRequest,
+    Scope,
+    SignatureVerifier,
+    TemporaryKeys,
+)
 from matinee.sagemaker.errors import (
+    ExpiredToken,
     IncompleteSignature,
     InvalidSignature,
     MissingAuthenticationToken,
@@ -134,6 +143,50 @@ def test_a_wrong_secret_is_refused() -> None:
 def test_an_unknown_key_is_refused() -> None:
     with pytest.raises(UnknownAccessKey, match="security token"):
         VERIFIER.verify(signed(key="AKIDOTHER"))
+
+
+TOKEN = "token"
+CALLER = Caller(role="arn:aws:iam::000000000000:role/a", session="me")
+
+
+def session_verifier(expires: datetime) -> SignatureVerifier:
+    token_hash = hashlib.sha256(TOKEN.encode()).hexdigest()
+    keys = {"ASIAEXAMPLE": TemporaryKeys("other", token_hash, expires, CALLER)}
+    return SignatureVerifier(KEY, SECRET, now, keys.get)
+
+
+def test_a_session_is_its_caller() -> None:
+    request = signed(key="ASIAEXAMPLE", secret="other", X_Amz_Security_Token=TOKEN)
+    verifier = session_verifier(now() + timedelta(minutes=1))
+    assert verifier.verify(request) == Scope("us-east-1", "sagemaker", CALLER)
+    assert verifier.verify(signed()).caller == ROOT
+
+
+def test_a_session_ends() -> None:
+    request = signed(key="ASIAEXAMPLE", secret="other", X_Amz_Security_Token=TOKEN)
+    with pytest.raises(ExpiredToken, match="is expired"):
+        session_verifier(now()).verify(request)
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [
+        ("ASIAEXAMPLE", {}),
+        ("ASIAEXAMPLE", {"X_Amz_Security_Token": "x"}),
+        ("ASIAOTHER", {"X_Amz_Security_Token": TOKEN}),
+        (KEY, {"X_Amz_Security_Token": TOKEN}),
+    ],
+)
+def test_keys_and_token_belong_together(key: str, headers: dict[str, Any]) -> None:
+    request = signed(key=key, secret="other", **headers)
+    with pytest.raises(UnknownAccessKey, match="security token"):
+        session_verifier(now() + timedelta(minutes=1)).verify(request)
+
+
+def test_a_session_signs_with_its_own_secret() -> None:
+    request = signed(key="ASIAEXAMPLE", secret=SECRET, X_Amz_Security_Token=TOKEN)
+    with pytest.raises(InvalidSignature):
+        session_verifier(now() + timedelta(minutes=1)).verify(request)
 
 
 def test_an_unsigned_request_is_refused() -> None:

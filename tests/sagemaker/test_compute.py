@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from matinee.sagemaker import compute, log_events
+from matinee.sagemaker import compute, isolation, limits, log_events
+from matinee.sagemaker.commands import Command
 from matinee.sagemaker.compute import ComputeError, Phase, Status
 from matinee.sagemaker.host import started_at
+from matinee.sagemaker.limits import Limits
 
 
 @pytest.fixture
@@ -31,14 +34,18 @@ def start(
     limit: float | None = None,
     grace: float = 20.0,
     environment: dict[str, str] | None = None,
+    limits: Limits = limits.NONE,
+    in_place: bool = False,
+    **more: Any,
 ) -> None:
     compute.start(
         folder,
-        [sys.executable, "-c", program],
+        Command((sys.executable, "-c", program), limits, in_place=in_place),
         directory=folder,
         environment=environment or {},
         limit_seconds=limit,
         grace_seconds=grace,
+        **more,
     )
 
 
@@ -104,8 +111,9 @@ def test_a_stop_lets_the_process_end_by_itself(folder: Path) -> None:
     compute.stop(folder)
 
 
-def test_a_stop_reaches_a_host_that_was_suspended(folder: Path) -> None:
-    start(folder, "import signal; print('ready', flush=True); signal.pause()")
+@pytest.mark.parametrize("allowed", [limits.NONE, Limits(memory_mb=1024)])
+def test_a_stop_reaches_a_host_that_was_suspended(folder: Path, allowed: Limits) -> None:
+    start(folder, "import signal; print('ready', flush=True); signal.pause()", limits=allowed)
     wait_for_line(folder, "ready")
     host = json.loads((folder / "process.json").read_text())["host"]["pid"]
     os.kill(host, signal.SIGSTOP)
@@ -186,3 +194,120 @@ def test_the_host_does_not_hold_what_this_process_has_open(folder: Path) -> None
     os.close(writer)
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+def test_what_a_process_leaves_behind_ends_with_it_also_in_another_session(folder: Path) -> None:
+    start(
+        folder,
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'],"
+        " start_new_session=True)\n"
+        "print(child.pid)",
+    )
+    assert ended(folder).code == 0
+    assert started_at(int(lines(folder)[0])) is None
+
+
+def test_a_process_over_its_memory_is_ended_and_the_log_says_why(folder: Path) -> None:
+    start(
+        folder,
+        "import signal; x = b'x' * (80 << 20); signal.pause()",
+        limits=Limits(memory_mb=64),
+    )
+    assert ended(folder) == Status(Phase.EXITED, 137, "exited")
+    assert "MiB of memory, over the limit memory_mb 64" in lines(folder)[-1]
+
+
+def test_memory_that_processes_share_counts_once(folder: Path) -> None:
+    start(
+        folder,
+        "import os, signal, sys, time; x = b'x' * (80 << 20)\n"
+        "children = [os.fork() for _ in range(2)]\n"
+        "time.sleep(1) if all(children) else signal.pause()",
+        limits=Limits(memory_mb=128),
+    )
+    assert ended(folder) == Status(Phase.EXITED, 0, "exited")
+
+
+def test_too_many_processes_are_ended_and_the_log_says_why(folder: Path) -> None:
+    start(
+        folder,
+        "import os, signal\nfor _ in range(6):\n    if os.fork() == 0: signal.pause()\n"
+        "signal.pause()",
+        limits=Limits(processes=5),
+    )
+    assert ended(folder) == Status(Phase.EXITED, 137, "exited")
+    said = "it and what it started had 7 processes and threads, over the limit processes 5"
+    assert said in lines(folder)[-1]
+
+
+def test_too_much_processor_time_is_ended_and_the_log_says_why(folder: Path) -> None:
+    start(folder, "while True: pass", limits=Limits(cpu_seconds=1))
+    assert ended(folder) == Status(Phase.EXITED, 128 + signal.SIGXCPU, "exited")
+    assert lines(folder) == ["the process was ended: over the limit cpu_seconds 1"]
+
+
+def test_the_kernel_limits_files(folder: Path) -> None:
+    start(
+        folder,
+        "import resource as r\n"
+        "print([r.getrlimit(n)[1] for n in (r.RLIMIT_NOFILE, r.RLIMIT_FSIZE, r.RLIMIT_CORE)])",
+        limits=Limits(open_files=64, file_size_mb=2),
+    )
+    assert ended(folder).code == 0
+    assert lines(folder) == [str([64, 2 << 20, 0])]
+
+
+needs_namespaces = pytest.mark.skipif(
+    not compute.can_isolate(), reason="this machine allows no mount namespaces"
+)
+
+
+@needs_namespaces
+def test_a_process_in_place_has_its_folder_at_opt_ml(folder: Path) -> None:
+    start(
+        folder,
+        "import pathlib, socket; pathlib.Path('/opt/ml/here').touch();"
+        "print(socket.gethostbyname('algo-2'))",
+        in_place=True,
+        addresses={"algo-2": "127.9.9.9"},
+    )
+    assert ended(folder).code == 0, lines(folder)
+    assert (folder / "here").exists()
+    assert lines(folder) == ["127.9.9.9"]
+    assert not Path("/opt/ml/here").exists()
+
+
+@needs_namespaces
+def test_a_path_that_is_not_there_is_added_beside_its_neighbours(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = folder / "parent"
+    (parent / "neighbour").mkdir(parents=True)
+    (parent / "file").write_text("text")
+    (parent / "link").symlink_to("file")
+    monkeypatch.setattr(isolation, "BASE", parent / "ml")
+    start(
+        folder,
+        f"import pathlib; p = pathlib.Path({str(parent)!r})\n"
+        "print(sorted(x.name for x in p.iterdir()), (p / 'link').read_text())\n"
+        "(p / 'ml/here').touch()",
+        in_place=True,
+    )
+    assert ended(folder).code == 0, lines(folder)
+    assert lines(folder) == ["['file', 'link', 'ml', 'neighbour'] text"]
+    assert (folder / "here").exists()
+    assert not (parent / "ml").exists()
+
+
+@needs_namespaces
+def test_without_a_network_a_process_can_talk_to_itself_alone(folder: Path) -> None:
+    start(
+        folder,
+        "import socket; server = socket.create_server(('127.0.0.1', 0))\n"
+        "socket.create_connection(server.getsockname())\n"
+        "print([name for _, name in socket.if_nameindex()])",
+        has_network=False,
+    )
+    assert ended(folder).code == 0, lines(folder)
+    assert lines(folder) == ["['lo']"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,8 +134,7 @@ def test_failures_are_told_apart(
         objects.read(bucket, "key", limit=4)
     stranger = Objects(
         endpoint_url=object_store.endpoint,
-        access_key_id="AKIDEXAMPLE",
-        secret_access_key="wrong",
+        credentials=Credentials("AKIDEXAMPLE", "wrong"),
         region="us-east-1",
     )
     with pytest.raises(ObjectRefusedError):
@@ -169,7 +169,15 @@ def test_a_key_that_is_file_and_folder_is_refused(objects: Objects, put: Put) ->
 
 @pytest.mark.parametrize(
     "manifest",
-    ["no json", "{}", "[]", '["a"]', '[{"prefix": "bucket/"}, "a"]', '[{"prefix": "s3://b/"}, 1]'],
+    [
+        "no json",
+        "[" * 100000,
+        "{}",
+        "[]",
+        '["a"]',
+        '[{"prefix": "bucket/"}, "a"]',
+        '[{"prefix": "s3://b/"}, 1]',
+    ],
 )
 def test_a_bad_manifest_is_refused(objects: Objects, put: Put, manifest: str) -> None:
     uri = put("manifest", manifest)
@@ -181,8 +189,7 @@ def test_a_server_that_is_not_there_is_unreachable_after_a_brief_wait() -> None:
     pauses: list[float] = []
     objects = Objects(
         endpoint_url="http://127.0.0.1:9",
-        access_key_id="AKIDEXAMPLE",
-        secret_access_key="secret",
+        credentials=Credentials("AKIDEXAMPLE", "secret"),
         region="us-east-1",
         sleep=pauses.append,
     )

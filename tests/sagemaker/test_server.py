@@ -144,9 +144,25 @@ def test_a_port_in_use_is_refused(start: Start) -> None:
     assert "address already in use" in said.lower()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])  # noqa: S104 - refused
-def test_other_addresses_than_loopback_are_refused(start: Start, host: str) -> None:
-    assert f"--host {host}: this version listens on loopback only" in refusal(start(host=host))
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - refused
+def test_every_address_is_refused_without_a_name(start: Start, host: str) -> None:
+    assert f"--host {host} listens on every address; name what" in refusal(start(host=host))
+
+
+def test_another_address_needs_a_name_clients_use(start: Start, port: int) -> None:
+    options = {"host": "0.0.0.0", "allowed-host": "films.example"}  # noqa: S104 - signed only
+    wait_until_ready(start(**options), port)
+    codes = [
+        httpx.get(
+            f"http://127.0.0.1:{port}/_matinee/health", headers={"Host": host}, trust_env=False
+        ).status_code
+        for host in ("films.example", f"films.example:{port}", "other.example")
+    ]
+    assert codes == [200, 200, 403]
+
+
+def test_a_name_that_is_none_is_refused(start: Start) -> None:
+    assert "--allowed-host 'a:80' is not a host name" in refusal(start(**{"allowed-host": "a:80"}))
 
 
 def test_keys_that_others_may_read_are_refused(start: Start, credentials: Path) -> None:

@@ -97,6 +97,23 @@ def test_a_refused_insert_leaves_no_tags(store: Store) -> None:
     assert store.tags("arn:a") == [{"Key": "team", "Value": "film"}]
 
 
+def test_finds_by_arn(store: Store) -> None:
+    store.insert(resource("A"))
+    assert store.by_arn("arn:a") == store.get("Model", "A")
+    assert store.by_arn("arn:b") is None
+
+
+def test_inserts_what_is_missing(store: Store) -> None:
+    store.insert(resource("a", status="kept"))
+    many = [resource(f"{number:04d}") for number in range(600)]
+    store.insert_missing([resource("a", status="new"), *many])
+    assert len(store.find("Model")) == 601
+    kept = store.get("Model", "a")
+    assert kept is not None
+    assert kept.status == "kept"
+    store.insert_missing([])
+
+
 def test_finds_by_creation_then_name(store: Store) -> None:
     store.insert(resource("c", created=NOON))
     store.insert(resource("b", created=NOON))

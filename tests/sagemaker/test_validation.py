@@ -136,6 +136,22 @@ def test_tags_are_of_letters_of_every_script() -> None:
     assert not tag.fullmatch("tab\t")
 
 
+@pytest.mark.parametrize(
+    ("java", "fits", "does_not"),
+    [
+        (r"([\p{N}]*)${1,128}", "12", "a"),
+        (r"\p{ASCII}*", "a\t", "ä"),
+        (r"\A\S[\p{Print}]*\z", "a b", "a\t"),
+        (r"[\w-_]*", "a-_", "a b"),
+        (r"[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\t]*", "a𝄞", "\x00"),
+    ],
+)
+def test_patterns_that_only_java_reads(java: str, fits: str, does_not: str) -> None:
+    pattern = compile_pattern(java)
+    assert pattern.fullmatch(fits)
+    assert not pattern.fullmatch(does_not)
+
+
 def test_a_pattern_must_match_the_whole() -> None:
     assert found("DescribeTrainingJob", {"TrainingJobName": "a\n"}) != []
 

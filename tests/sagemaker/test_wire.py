@@ -63,18 +63,31 @@ def test_an_operation_of_a_query_service_too(front: Front) -> None:
 
 def test_a_service_matinee_has_not_is_named(front: Front) -> None:
     with pytest.raises(ClientError) as call:
-        front.client("ecr").describe_repositories()
+        front.client("kms").list_keys()
     assert error(call)[:2] == (
         "UnknownOperationException",
-        "not implemented by matinee: service ecr",
+        "not implemented by matinee: service kms",
     )
 
 
-def test_rest_paths_are_not_mistaken_for_operations(front: Front) -> None:
-    with pytest.raises(ClientError) as call:
-        front.client("sagemaker-runtime").invoke_endpoint(EndpointName="a", Body=b"1")
-    assert error(call)[0] == "SerializationException"
-    assert error(call)[2] == 400
+def test_a_path_says_the_operation_of_services_that_share_a_signing_name(front: Front) -> None:
+    client = front.client("sagemaker-runtime")
+    with pytest.raises(client.exceptions.ValidationError) as call:
+        client.invoke_endpoint(EndpointName="a", Body=b"1")
+    assert error(call) == (
+        "ValidationError", "Endpoint a of account 000000000000 not found.", 400,
+    )  # fmt: skip
+    answer = front.post("sagemaker", b"{}", {}, path="/somewhere/else")
+    assert answer.headers["x-amzn-errortype"] == "UnknownOperationException"
+    assert answer.json() == {"message": "not implemented by matinee: POST /somewhere/else"}
+    answer = front.post("sts", b"{}", {}, path="/somewhere/else")
+    assert answer.headers["x-amzn-errortype"] == "SerializationException"
+
+
+def test_an_invocation_may_be_larger_than_other_requests(front: Front) -> None:
+    client = front.client("sagemaker-runtime")
+    with pytest.raises(client.exceptions.ValidationError, match="not found"):
+        client.invoke_endpoint(EndpointName="a", Body=bytes(MAX_BODY_BYTES + 1))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +341,7 @@ def test_a_fault_of_the_server_is_logged_and_not_told(
         "message": f"internal error of matinee; its log has request {request_id}",
     }
     assert request_id in caplog.text
-    assert "line 1: not a log event" in caplog.text
+    assert "not a log event" in caplog.text
 
 
 def test_one_plain_line_for_a_request(front: Front, caplog: pytest.LogCaptureFixture) -> None:

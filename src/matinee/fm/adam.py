@@ -9,15 +9,18 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from matinee.fm.averaging import average, compress
-from matinee.fm.data import Features, SparseRows, check_records, occurrences
-from matinee.fm.errors import HyperparameterError
+from matinee.fm.data import Features, SparseRows, check_features, check_labels, occurrences
+from matinee.fm.errors import DataError, HyperparameterError
+from matinee.fm.hosts import Hosts, added_up
 from matinee.fm.hyperparameters import Hyperparameters, PredictorType
 from matinee.fm.model import Model
+from matinee.fm.shared_training import SharedAdamTrainer, agree
 from matinee.fm.stopping import LOSS, EarlyStopping
 from matinee.fm.training import AdamTrainer, BatchResult, EpochResult, Observer, evaluate
 
@@ -62,6 +65,7 @@ def train_adam(
     observer: Observer | None = None,
     validation: tuple[Features, ArrayLike] | None = None,
     initial: Model | None = None,
+    hosts: Hosts | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Model:
     """Train a model; the same arguments give the same bytes.
@@ -83,6 +87,9 @@ def train_adam(
         Features and labels by which to keep the best epoch's model.
     initial
         Where to start instead of at random, with zero moments.
+    hosts
+        Of the job, each of which calls this with records of its own, if any, and otherwise the same
+        arguments: all return the same model.
     clock
         Seconds; measures epochs.
 
@@ -94,6 +101,8 @@ def train_adam(
         If there are no records, or features, labels or the initial model break a rule.
     DivergedError
         If a prediction or a parameter becomes infinite or NaN.
+    HostsError
+        If a host is lost or has failed.
     """
     given = settings.hyperparameters
     count = settings.num_models
@@ -102,26 +111,59 @@ def train_adam(
             f"num_models is {count} but all would start from the same model and end as the same "
             "model: adam draws nothing but the start; use 1"
         )
-    rows, checked = check_records(features, labels, given.feature_dim, given.predictor_type)
+    rows = check_features(features, given.feature_dim)
+    checked = check_labels(labels, rows.shape[0], given.predictor_type)
+    make_trainer = _trainer(given, rows, checked, hosts, initial)
     generators = [rng] if count == 1 else rng.spawn(count)
     models = []
     for member, generator in enumerate(generators):
         told = None if observer is None else _Later(observer, member * given.epochs)
-        trainer = AdamTrainer(given, rows, checked, generator, initial)
-        models.append(_train_one(settings, trainer, len(checked), told, validation, clock))
+        trainer = make_trainer(generator)
+        models.append(_train_one(settings, trainer, len(checked), told, validation, hosts, clock))
     if count == 1:
         return models[0]
     # How often a feature occurs says how much its interactions matter.
-    weights = occurrences(rows) if isinstance(rows, SparseRows) else None
+    weights = None
+    if isinstance(rows, SparseRows):
+        weights = added_up(hosts, occurrences(rows).astype(np.float64)).astype(np.int64)
     return compress(average(models), settings.artifact_factors or given.num_factors, weights)
+
+
+class _Trainer(Protocol):
+    """Training that goes on epoch by epoch."""
+
+    batches: int
+
+    def run_epoch(self, observer: Observer | None = None) -> dict[str, float]:
+        """Train on every batch once, publish batch metrics, return those of the epoch."""
+
+    def model(self) -> Model:
+        """Take the parameters out as a model."""
+
+
+def _trainer(
+    given: Hyperparameters,
+    rows: SparseRows | NDArray[np.float32],
+    labels: NDArray[np.float32],
+    hosts: Hosts | None,
+    initial: Model | None,
+) -> Callable[[np.random.Generator], _Trainer]:
+    """Return what makes a trainer of initial parameters that a generator draws."""
+    if hosts is not None:
+        plan = agree(hosts, given, rows, labels)
+        return lambda rng: SharedAdamTrainer(given, rows, labels, rng, hosts, plan, initial)
+    if not len(labels):
+        raise DataError("there are no records: at least one is needed to train")
+    return lambda rng: AdamTrainer(given, rows, labels, rng, initial)
 
 
 def _train_one(
     settings: AdamSettings,
-    trainer: AdamTrainer,
+    trainer: _Trainer,
     records: int,
     observer: Observer | None,
     validation: tuple[Features, ArrayLike] | None,
+    hosts: Hosts | None,
     clock: Callable[[], float],
 ) -> Model:
     stopping: EarlyStopping[Model] = EarlyStopping(settings.patience)
@@ -131,7 +173,7 @@ def _train_one(
         result = EpochResult(epoch, metrics, records, trainer.batches, clock() - started)
         stop = False
         if validation is not None:
-            measured = evaluate(trainer.model(), *validation)
+            measured = evaluate(trainer.model(), *validation, hosts)
             loss = measured[LOSS[settings.predictor_type]]
             stop = stopping.update(epoch, loss, trainer.model)
             result = dataclasses.replace(result, validation=measured)

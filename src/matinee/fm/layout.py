@@ -97,43 +97,44 @@ class State(NamedTuple):
         initial: Model | None,
     ) -> Self:
         """Draw the initial parameters, or take those of a model; all moments are 0."""
-        width = padded(given.num_factors)
-        stride = 3 * width + LANES
-        parameters = aligned(given.feature_dim * stride)
-        rows = parameters.reshape(given.feature_dim, stride)
-        bias = np.zeros(3, dtype=np.float32)
-        if initial is None:
-            # The order of draws is part of what a seed means.
-            drawn_bias = _draw(given, "bias", (1,), rng)
-            drawn_linear = _draw(given, "linear", (given.feature_dim,), rng)
-            at_a_time = max(1, _DRAWN_AT_A_TIME // given.num_factors)
-            for first in range(0, given.feature_dim, at_a_time):
-                part = rows[first : first + at_a_time, : given.num_factors]
-                part[:] = _draw(given, "factors", part.shape, rng)
-        else:
-            drawn_bias, drawn_linear = np.array([initial.bias], dtype=np.float32), initial.linear
-            rows[:, : given.num_factors] = initial.factors
-        if given.use_linear:
-            rows[:, 3 * width] = drawn_linear
-        if given.use_bias:
-            bias[:1] = drawn_bias
-        if records.dense:
-            values, slots = 0, given.feature_dim
-        else:
-            begins = np.arange(0, records.n, given.mini_batch_size)
-            ends = np.minimum(begins + given.mini_batch_size, records.n)
-            values = int((records.starts[ends] - records.starts[begins]).max())
-            # A slot is of two values or more.
-            slots = min(given.feature_dim, values // 2)
-        table_bits = min(32, (4 * min(given.feature_dim, values)).bit_length())
+        values = most_values(records, given.mini_batch_size)
+        # A slot is of two values or more.
+        slots = given.feature_dim if records.dense else min(given.feature_dim, values // 2)
+        return cls.with_slots(given, min(given.feature_dim, values), values, slots, rng, initial)
+
+    @classmethod
+    def with_slots(
+        cls,
+        given: Hyperparameters,
+        different: int,
+        values: int,
+        slots: int,
+        rng: np.random.Generator,
+        initial: Model | None,
+    ) -> Self:
+        """As ``start``, for batches of any kind.
+
+        Parameters
+        ----------
+        given, rng, initial
+            As for ``start``.
+        different
+            The most features that the table has to hold.
+        values
+            The most values whose slots are kept.
+        slots
+            The most slots.
+        """
+        parameters, bias = _start(given, rng, initial)
+        table_bits = min(32, (4 * different).bit_length())
         return cls(
             parameters,
             bias,
-            aligned(slots * (width + LANES)),
+            aligned(slots * (padded(given.num_factors) + LANES)),
             np.empty(1 << table_bits, dtype=np.int32),
             np.empty(values, dtype=np.int32),
             np.arange(slots, dtype=np.int32),
-            aligned(BLOCK_VALUES * (width + 1)),
+            aligned(BLOCK_VALUES * (padded(given.num_factors) + 1)),
             table_bits,
         )
 
@@ -207,6 +208,42 @@ class Rules(NamedTuple):
             # MXNet's optimizers take 0 and negative bounds for "no clipping".
             given.clip_gradient if given.clip_gradient and given.clip_gradient > 0 else np.inf,
         )
+
+
+def most_values(records: Records, mini_batch_size: int) -> int:
+    """Return the most values that a mini-batch of sparse records holds; 0 for dense ones."""
+    if records.dense or not records.n:
+        return 0
+    begins = np.arange(0, records.n, mini_batch_size)
+    ends = np.minimum(begins + mini_batch_size, records.n)
+    return int((records.starts[ends] - records.starts[begins]).max())
+
+
+def _start(
+    given: Hyperparameters, rng: np.random.Generator, initial: Model | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return ``State``'s parameters and bias at the start."""
+    width = padded(given.num_factors)
+    stride = 3 * width + LANES
+    parameters = aligned(given.feature_dim * stride)
+    rows = parameters.reshape(given.feature_dim, stride)
+    bias = np.zeros(3, dtype=np.float32)
+    if initial is None:
+        # The order of draws is part of what a seed means.
+        drawn_bias = _draw(given, "bias", (1,), rng)
+        drawn_linear = _draw(given, "linear", (given.feature_dim,), rng)
+        at_a_time = max(1, _DRAWN_AT_A_TIME // given.num_factors)
+        for first in range(0, given.feature_dim, at_a_time):
+            part = rows[first : first + at_a_time, : given.num_factors]
+            part[:] = _draw(given, "factors", part.shape, rng)
+    else:
+        drawn_bias, drawn_linear = np.array([initial.bias], dtype=np.float32), initial.linear
+        rows[:, : given.num_factors] = initial.factors
+    if given.use_linear:
+        rows[:, 3 * width] = drawn_linear
+    if given.use_bias:
+        bias[:1] = drawn_bias
+    return parameters, bias
 
 
 def _draw(

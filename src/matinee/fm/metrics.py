@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from matinee.fm.hosts import Hosts, added_up
 from matinee.fm.hyperparameters import PredictorType
 
 THRESHOLD = 0.5
@@ -80,6 +81,18 @@ class Totals:
         """
         self._records += records
         self._sums += sums
+
+    @property
+    def records(self) -> int:
+        """How many records were added."""
+        return self._records
+
+    def of_all(self, hosts: Hosts | None) -> "Totals":
+        """Return the sums over the records of all hosts; without other hosts, these."""
+        records, *sums = added_up(hosts, np.array([self._records, *self._sums])).tolist()
+        totals = Totals(self._predictor_type)
+        totals.add_sums(np.array(sums), int(records))
+        return totals
 
     def _sum(self, scores: NDArray[np.float64], labels: NDArray[np.float32]) -> NDArray[np.float64]:
         if self._predictor_type == "regressor":

@@ -111,7 +111,13 @@ class _Kernel:
     def __init__(self, name: str, engine: Any, parameters: Mapping[str, str], result: str) -> None:
         self._name = name
         self._engine = engine  # owns the code
-        self._parameters = list(parameters.items())
+        # Of each parameter how a number is converted, or of which type an array is.
+        self._parameters = [
+            (of_name, _SCALARS[type_][1], None)
+            if type_ in _SCALARS
+            else (of_name, int, np.dtype(type_.rstrip("*")))
+            for of_name, type_ in parameters.items()
+        ]
         types = [
             _SCALARS[type_][0] if type_ in _SCALARS else ctypes.c_void_p
             for type_ in parameters.values()
@@ -121,19 +127,15 @@ class _Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         given = [
-            _SCALARS[type_][1](argument)
-            if type_ in _SCALARS
-            else self._address(name, type_, argument)
-            for (name, type_), argument in zip(self._parameters, arguments, strict=True)
+            convert(argument) if dtype is None else self._address(name, dtype, argument)
+            for (name, convert, dtype), argument in zip(self._parameters, arguments, strict=True)
         ]
         return self._function(*given)
 
-    def _address(self, name: str, type_: str, array: NDArray[Any]) -> int:
+    def _address(self, name: str, dtype: np.dtype[Any], array: NDArray[Any]) -> int:
         flags = array.flags
-        if f"{array.dtype.name}*" != type_ or not (flags.c_contiguous and flags.aligned):
-            raise TypeError(
-                f"{self._name}: {name} must be a C-contiguous {type_.rstrip('*')} array"
-            )
+        if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
+            raise TypeError(f"{self._name}: {name} must be a C-contiguous {dtype.name} array")
         return int(array.__array_interface__["data"][0])
 
 

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from matinee.fm.adam import AdamSettings, train_adam
 from matinee.fm.averaging import compress
 from matinee.fm.data import Features, check_features
-from matinee.fm.errors import DataError
+from matinee.fm.errors import DataError, HyperparameterError
+from matinee.fm.hosts import Hosts
 from matinee.fm.matinee_hyperparameters import MatineeHyperparameters, Settings
 from matinee.fm.mcmc import McmcSettings, train_mcmc
 from matinee.fm.model import Model
@@ -34,6 +35,7 @@ def train(
     observer: Observer | None = None,
     validation: tuple[Features, ArrayLike] | None = None,
     initial: Model | None = None,
+    hosts: Hosts | None = None,
 ) -> Posterior:
     """Train with the solver that the hyperparameters choose.
 
@@ -53,13 +55,19 @@ def train(
         Features and labels by which to keep the best epoch and to stop early.
     initial
         Where to start instead of at random.
+    hosts
+        Of the job, if there are several, each of which calls this with records of its own and
+        otherwise the same arguments; only the solver ``adam`` trains so.
 
     Raises
     ------
     HyperparameterError, DataError, DivergedError
         See ``matinee.fm.errors``.
+    HostsError
+        If a host is lost or has failed.
     """
     settings, threads = hyperparameters.settings, hyperparameters.threads
+    check_hosts(hyperparameters, 1 if hosts is None else hosts.count)
     width = hyperparameters.feature_dim
     rows = check_features(features, width)
     if initial is not None:
@@ -73,6 +81,7 @@ def train(
             observer=observer,
             validation=validation,
             initial=initial,
+            hosts=hosts,
         )
         return Posterior(model, ())
     if isinstance(settings, McmcSettings):
@@ -99,6 +108,20 @@ def train(
         initial=initial,
     )
     return Posterior(model, ())
+
+
+def check_hosts(hyperparameters: MatineeHyperparameters, count: int) -> None:
+    """Check that so many hosts can train together.
+
+    Raises
+    ------
+    HyperparameterError
+        If there are several and the solver trains on one only.
+    """
+    if count > 1 and not isinstance(hyperparameters.settings, AdamSettings):
+        raise HyperparameterError(
+            f"only the solver 'adam' trains on several hosts: InstanceCount must be 1, not {count}"
+        )
 
 
 def _with_factors(

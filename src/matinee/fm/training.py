@@ -16,8 +16,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from matinee.fm.data import Features, SparseRows, check_records
-from matinee.fm.errors import DivergedError
+from matinee.fm.data import Features, SparseRows, check_features, check_labels, check_records
+from matinee.fm.errors import DataError, DivergedError
+from matinee.fm.hosts import Hosts
 from matinee.fm.hyperparameters import Hyperparameters
 from matinee.fm.layout import Records, Rules, State
 from matinee.fm.metrics import Totals
@@ -134,21 +135,37 @@ def train(
     return trainer.model()
 
 
-def evaluate(model: Model, features: Features, labels: ArrayLike | None) -> dict[str, float]:
+def evaluate(
+    model: Model, features: Features, labels: ArrayLike | None, hosts: Hosts | None = None
+) -> dict[str, float]:
     """Return the metrics of a model on records it may not have seen.
+
+    Parameters
+    ----------
+    model
+        What to measure.
+    features, labels
+        The records.
+    hosts
+        Of the job, each of which calls this with the same model and records of its own, if any: all
+        are told the metrics of all records.
 
     Raises
     ------
     DataError
         If there are no records, or features or labels break a rule.
+    HostsError
+        If a host is lost or has failed.
     """
-    rows, checked = check_records(
-        features, labels, model.feature_dim, model.predictor_type, "to measure a model"
-    )
+    rows = check_features(features, model.feature_dim)
+    checked = check_labels(labels, rows.shape[0], model.predictor_type)
     totals = Totals(model.predictor_type)
     for first in range(0, len(checked), _RECORDS_AT_A_TIME):
         part = slice(first, first + _RECORDS_AT_A_TIME)
         totals.add(model.predict(rows[part]), checked[part])
+    totals = totals.of_all(hosts)
+    if not totals.records:
+        raise DataError("there are no records: at least one is needed to measure a model")
     return totals.metrics()
 
 
@@ -223,13 +240,7 @@ class AdamTrainer:
         DivergedError
             If one is infinite or NaN.
         """
-        given = self._hyperparameters
-        bias = float(self._state.bias[0])
-        linear, factors = self._state.linear(given), self._state.factors(given)
-        for name, values in (("bias", bias), ("linear", linear), ("factors", factors)):
-            if not np.isfinite(values).all():
-                raise self._diverged(f"a value of the {name} parameters", self._epoch - 1)
-        return Model(bias, linear, factors, given.predictor_type)
+        return trained_model(self._state, self._hyperparameters, self._epoch - 1)
 
     def _train_batches(self, first: int, stop: int, totals: Totals) -> None:
         sums = np.zeros(5 if self._rules.classifier else 2)
@@ -243,16 +254,43 @@ class AdamTrainer:
             sums,
         )
         if record >= 0:
-            raise self._diverged(f"the prediction for record {record}", self._epoch)
+            what = f"the prediction for record {record}"
+            raise diverged(self._hyperparameters, what, self._epoch)
         totals.add_sums(sums, (stop - first) * self._hyperparameters.mini_batch_size)
 
-    def _diverged(self, what: str, epoch: int) -> DivergedError:
-        given = self._hyperparameters
-        return DivergedError(
-            f"training diverged: {what} is not finite in epoch {epoch}; set clip_gradient or use "
-            f"learning rates below bias_lr {given.bias_lr}, linear_lr {given.linear_lr}, "
-            f"factors_lr {given.factors_lr}"
-        )
+
+def trained_model(state: State, given: Hyperparameters, epoch: int) -> Model:
+    """Take the parameters out as a model.
+
+    Parameters
+    ----------
+    state
+        After an epoch.
+    given
+        Hyperparameters of the training.
+    epoch
+        Which epoch, counted from 0.
+
+    Raises
+    ------
+    DivergedError
+        If a parameter is infinite or NaN.
+    """
+    bias = float(state.bias[0])
+    linear, factors = state.linear(given), state.factors(given)
+    for name, values in (("bias", bias), ("linear", linear), ("factors", factors)):
+        if not np.isfinite(values).all():
+            raise diverged(given, f"a value of the {name} parameters", epoch)
+    return Model(bias, linear, factors, given.predictor_type)
+
+
+def diverged(given: Hyperparameters, what: str, epoch: int) -> DivergedError:
+    """Return the error for ``what`` of an epoch that is not finite."""
+    return DivergedError(
+        f"training diverged: {what} is not finite in epoch {epoch}; set clip_gradient or use "
+        f"learning rates below bias_lr {given.bias_lr}, linear_lr {given.linear_lr}, "
+        f"factors_lr {given.factors_lr}"
+    )
 
 
 def _are_pairs(features: SparseRows | NDArray[np.float32]) -> bool:

@@ -8,7 +8,7 @@ bounded memory. NumPy does the work for many records at once; protobuf itself is
 from matinee.recordio.framing import RecordIOError, frame, frames
 from matinee.recordio.layout import Block
 from matinee.recordio.predictions import decode_predictions, encode_predictions
-from matinee.recordio.reader import Records, decode, decode_blocks
+from matinee.recordio.reader import Records, decode, decode_blocks, decode_stream
 from matinee.recordio.writer import encode
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "decode",
     "decode_blocks",
     "decode_predictions",
+    "decode_stream",
     "encode",
     "encode_predictions",
     "frame",

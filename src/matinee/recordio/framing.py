@@ -7,6 +7,7 @@ payload. Records split over several frames (a set continuation flag) are refused
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from mmap import mmap
 
 import numpy
@@ -130,6 +131,42 @@ def frame_windows(octets: Octets) -> Iterator[Integers]:
             offsets = _walked_frames(octets, start, record)
         yield offsets
         record, start = record + offsets.size - 1, int(offsets[-1])
+
+
+def first_frame_size(data: bytes) -> int:
+    """Read the size of the frame that data begin with; 0 if they are too few or malformed."""
+    if len(data) < HEADER_SIZE:
+        return 0
+    magic, size = _HEADER.unpack_from(data)
+    return HEADER_SIZE + size + -size % 4 if magic == MAGIC and size <= MAXIMUM_PAYLOAD else 0
+
+
+def whole_frames(data: bytes) -> int:
+    """Find how many bytes of the beginning of a file hold only whole frames, if it is well-formed.
+
+    The last whole frame may be left out. Of a malformed file these are all bytes, so that who reads
+    them comes upon what is wrong.
+    """
+    octets = as_octets(data)
+    words = octets[: octets.size // 4 * 4].view("<u4")
+    starts = numpy.flatnonzero(words == MAGIC)
+    if starts.size > 1:
+        # The last magic begins a frame, unless it is inside a payload.
+        end = int(starts[-1]) * 4
+        with suppress(RecordIOError):
+            for _ in frame_windows(octets[:end]):
+                pass
+            return end
+    offset = 0
+    while offset + HEADER_SIZE <= len(data):
+        magic, size = _HEADER.unpack_from(data, offset)
+        if magic != MAGIC or size > MAXIMUM_PAYLOAD:
+            return len(data)
+        following = offset + HEADER_SIZE + size + -size % 4
+        if following > len(data):
+            break
+        offset = following
+    return offset
 
 
 def payload_sizes(octets: Octets, offsets: Integers) -> Integers:

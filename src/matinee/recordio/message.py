@@ -18,6 +18,7 @@ from matinee.recordio.schema import BYTES_TAG, FLOAT32_TAG, FLOAT64_TAG, INT32_T
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _MAXIMUM_TAG = (1 << 32) - 1
+_FEW_OCTETS = 16
 
 # A map's values: the tag of the tensor that is set (0 for none) and that tensor's bytes.
 Values = dict[bytes, tuple[int, bytes]]
@@ -125,6 +126,13 @@ def _packed(content: bytes, wire_type: int, width: int) -> bytes:
 
 
 def _unpack_varints(octets: bytearray) -> varints.Naturals:
+    if len(octets) < _FEW_OCTETS:
+        # NumPy takes longer to begin than these few take.
+        numbers, position = [], 0
+        while position < len(octets):
+            number, position = _read_varint(octets, position)
+            numbers.append(number)
+        return numpy.array(numbers, dtype=numpy.uint64)
     try:
         return varints.decode(numpy.frombuffer(octets, dtype=numpy.uint8))[0]
     except ValueError as error:
@@ -175,8 +183,11 @@ def _fields(octets: bytes) -> Iterator[tuple[int, int, bytes]]:
         yield number, wire_type, octets[start:position]
 
 
-def _read_varint(octets: bytes, position: int) -> tuple[int, int]:
+def _read_varint(octets: bytes | bytearray, position: int) -> tuple[int, int]:
     """Read one varint: its value and the position after it."""
+    value = octets[position] if position < len(octets) else 128
+    if value < 128:
+        return value, position + 1
     value = 0
     for index, octet in enumerate(octets[position : position + varints.MAXIMUM_SIZE]):
         value |= (octet & 127) << 7 * index

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
 from numpy.typing import NDArray
@@ -22,8 +22,10 @@ from matinee.recordio.framing import (
     Octets,
     RecordIOError,
     as_octets,
+    first_frame_size,
     frame_windows,
     payload_sizes,
+    whole_frames,
 )
 from matinee.recordio.layout import LARGEST_WIDTH, Block, read_block
 from matinee.recordio.schema import VALUES_NAME
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 # Records read at once: few enough for the work arrays to stay in the cache.
 BLOCK_ROWS = 8_192
+# Bytes of a stream read at once.
+_READ_SIZE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,13 @@ class Records:
 
     features: scipy.sparse.csr_matrix | NDArray[numpy.float32]
     labels: NDArray[numpy.float32] | None
+
+
+class Stream(Protocol):
+    """What can be read once."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next `size` bytes; fewer only at the end."""
 
 
 def decode(data: Buffer) -> Records:
@@ -92,10 +103,18 @@ def decode(data: Buffer) -> Records:
     return Records(features, whole.labels)
 
 
-def decode_blocks(data: Buffer) -> Iterator[Block]:
+def decode_blocks(data: Buffer, *, least_rows: int = 1) -> Iterator[Block]:
     """Decode a file block by block, each of at most `BLOCK_ROWS` records of about a megabyte.
 
     What is kept in memory does not depend on the file's size.
+
+    Parameters
+    ----------
+    data : bytes, bytearray, memoryview or mmap
+        Concatenated frames of `aialgs.data.Record` messages.
+    least_rows : int
+        Blocks of fewer records are read one by one, with the same result: that is done sooner when
+        they are very few.
 
     Yields
     ------
@@ -114,12 +133,73 @@ def decode_blocks(data: Buffer) -> Iterator[Block]:
         ends = starts + payload_sizes(octets, offsets[:-1])
         for first in range(0, starts.size, BLOCK_ROWS):
             rows = slice(first, first + BLOCK_ROWS)
-            block = read_block(octets, starts[rows], ends[rows])
+            enough = starts[rows].size >= least_rows
+            block = read_block(octets, starts[rows], ends[rows]) if enough else None
             if block is None or _difference(block, expected):
                 block = _read_singly(octets, starts[rows], ends[rows], record + first, expected)
             expected = expected or block
             yield block
         record += starts.size
+
+
+def decode_stream(file: Stream) -> Iterator[Block]:
+    """Decode what can be read only once, such as a pipe, about a megabyte at a time.
+
+    Several files may follow each other: unlike in one file, later records may be wider or narrower
+    than earlier ones.
+
+    Parameters
+    ----------
+    file : Stream
+        Concatenated frames of `aialgs.data.Record` messages.
+
+    Yields
+    ------
+    Block
+        Copies; each of one kind and width.
+
+    Raises
+    ------
+    RecordIOError
+        As `decode` does, when the bad record is reached; records that differ are none.
+    """
+    record, offset, data, ended = 0, 0, b"", False
+    while not ended:
+        # A frame may be larger than what is read at once.
+        size = max(_READ_SIZE, first_frame_size(data) - len(data))
+        chunk = file.read(size)
+        ended = len(chunk) < size
+        data += chunk
+        whole = len(data) if ended else whole_frames(data)
+        octets = as_octets(data[:whole])
+        seen = 0
+        try:
+            for offsets in frame_windows(octets):
+                starts = offsets[:-1] + HEADER_SIZE
+                ends = starts + payload_sizes(octets, offsets[:-1])
+                for first in range(0, starts.size, BLOCK_ROWS):
+                    rows = slice(first, first + BLOCK_ROWS)
+                    yield from _read_runs(octets, starts[rows], ends[rows], seen + first)
+                seen += starts.size
+        except RecordIOError as error:
+            number, place = record + error.record, offset + error.offset
+            raise RecordIOError(number, place, error.problem) from error
+        record, offset, data = record + seen, offset + whole, data[whole:]
+
+
+def _read_runs(octets: Octets, starts: Integers, ends: Integers, first: int) -> Iterator[Block]:
+    """Read records, a block of those that don't differ at a time; the first is number `first`."""
+    block = read_block(octets, starts, ends)
+    if block is not None:
+        yield block
+        return
+    run: list[Block] = []
+    for row in _read_each(octets, starts, ends, first):
+        if run and _difference(row, run[0]):
+            yield _join(run)
+            run = []
+        run.append(row)
+    yield _join(run)
 
 
 def _read_singly(
@@ -130,18 +210,23 @@ def _read_singly(
     Refuses one that differs from `expected` (the beginning of the file) or from those before it.
     """
     rows: list[Block] = []
-    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
-    for record, (start, end) in enumerate(bounds, first):
-        try:
-            row = _read_record(octets[start:end].tobytes())
-        except message.MessageError as error:
-            raise RecordIOError(record, start - HEADER_SIZE, str(error)) from error
+    for record, row in enumerate(_read_each(octets, starts, ends, first), first):
         expected = expected or row
         difference = _difference(row, expected)
         if difference:
-            raise RecordIOError(record, start - HEADER_SIZE, difference)
+            raise RecordIOError(record, int(starts[record - first]) - HEADER_SIZE, difference)
         rows.append(row)
     return _join(rows)
+
+
+def _read_each(octets: Octets, starts: Integers, ends: Integers, first: int) -> Iterator[Block]:
+    """Read records one by one, the first of them being number `first`."""
+    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+    for record, (start, end) in enumerate(bounds, first):
+        try:
+            yield _read_record(octets[start:end].tobytes())
+        except message.MessageError as error:
+            raise RecordIOError(record, start - HEADER_SIZE, str(error)) from error
 
 
 def _read_record(payload: bytes) -> Block:

@@ -1,14 +1,16 @@
 """Start the local SageMaker: ``python -m matinee.sagemaker --state DIR --port PORT ...``.
 
-One server per state folder, on a loopback address only, for the holder of one pair of keys. SIGTERM
-and SIGINT end it with code 0; jobs that run go on and are found again by the next server. What
-cannot work (a credentials file others can read, a folder in use, a bad port) is refused by name.
+One server per state folder, on a loopback address unless told otherwise, for the holder of one pair
+of keys. SIGTERM and SIGINT end it with code 0; jobs that run go on and are found again by the next
+server. What cannot work (a credentials file others can read, a folder in use, a bad port, an
+address without a name clients may use) is refused by name.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -24,16 +26,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
+from botocore.credentials import Credentials as BotoCredentials
 from sqlalchemy import URL
 
-from matinee.sagemaker import algorithms
+from matinee.sagemaker import algorithms_file
 from matinee.sagemaker.app import create_app
 from matinee.sagemaker.auth import SignatureVerifier
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.drivers import DRIVERS
 from matinee.sagemaker.jobs import JobRunner
-from matinee.sagemaker.loopback import is_loopback
+from matinee.sagemaker.loopback import is_host, is_loopback
 from matinee.sagemaker.objects import Objects
+from matinee.sagemaker.roles import Roles
+from matinee.sagemaker.sessions import JobAccess, RoleSessions, ServerKeys, temporary_keys
 from matinee.sagemaker.store import Store, StoreError
 
 ACCOUNT_ID = "000000000000"
@@ -115,7 +120,14 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="state folder")
     parser.add_argument("--port", type=_port, required=True, help="TCP port")
     parser.add_argument(
-        "--host", default="127.0.0.1", help="loopback address (default %(default)s)"
+        "--host", default="127.0.0.1", help="address to listen on (default %(default)s)"
+    )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name clients may call this server by, besides loopback; may be repeated",
     )
     parser.add_argument(
         "--credentials",
@@ -126,6 +138,12 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--s3-endpoint-url", required=True, metavar="URL", help="the S3 of the jobs"
+    )
+    parser.add_argument(
+        "--jobs-use-server-keys",
+        action="store_true",
+        help="let jobs use S3 with the server's own keys, whatever their role: for an S3 that does "
+        "not answer sts:AssumeRole",
     )
     parser.add_argument("--region", default="us-east-1", help="AWS region (default %(default)s)")
     parser.add_argument(
@@ -148,8 +166,7 @@ def _port(word: str) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    if not is_loopback(arguments.host):
-        raise StartError(f"--host {arguments.host}: this version listens on loopback only")
+    names = _names(arguments)
     credentials = read_credentials(arguments.credentials)
     state: Path = arguments.state.resolve()
     try:
@@ -157,22 +174,42 @@ def _serve(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise StartError(f"cannot make the state folder: {error}") from error
     with locked(state):
-        _run(arguments, credentials, state)
+        _run(arguments, names, credentials, state)
 
 
-def _run(arguments: argparse.Namespace, credentials: Credentials, state: Path) -> None:
+def _names(arguments: argparse.Namespace) -> list[str]:
+    """Return the names clients may use, besides those of loopback."""
+    host: str = arguments.host
+    names: list[str] = arguments.allowed_host
+    for name in names:
+        if not is_host(name):
+            raise StartError(f"--allowed-host {name!r} is not a host name or an IP address")
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - it is refused without a name
+        if not names:
+            raise StartError(
+                f"--host {host} listens on every address; name what clients call this server by "
+                "with --allowed-host"
+            )
+        return names
+    return names if is_loopback(host) else [*names, host]
+
+
+def _run(
+    arguments: argparse.Namespace, names: list[str], credentials: Credentials, state: Path
+) -> None:
     store = Store(arguments.database or URL.create("sqlite", database=f"{state}/sagemaker.sqlite"))
     store.claim()
     try:
         objects = Objects(
             endpoint_url=arguments.s3_endpoint_url,
-            access_key_id=credentials.access_key_id,
-            secret_access_key=credentials.secret_access_key,
+            credentials=BotoCredentials(credentials.access_key_id, credentials.secret_access_key),
             region=arguments.region,
         )
     except ValueError as error:
         raise StartError(f"--s3-endpoint-url {arguments.s3_endpoint_url}: {error}") from error
     jobs = JobRunner(DRIVERS)
+    roles = tuple(arguments.role or [DEFAULT_ROLE])
+    access = _access(arguments, credentials, objects, Roles(store, ACCOUNT_ID, roles), store)
     context = Context(
         store=store,
         clock=_now,
@@ -180,14 +217,20 @@ def _run(arguments: argparse.Namespace, credentials: Credentials, state: Path) -
         account_id=ACCOUNT_ID,
         region=arguments.region,
         folder=state,
-        roles=tuple(arguments.role or [DEFAULT_ROLE]),
+        roles=roles,
         objects=objects,
-        algorithms=algorithms.registry(state),
+        algorithms=algorithms_file.registry(state),
         jobs=jobs,
+        access=access,
     )
-    verifier = SignatureVerifier(credentials.access_key_id, credentials.secret_access_key, _now)
+    verifier = SignatureVerifier(
+        credentials.access_key_id,
+        credentials.secret_access_key,
+        _now,
+        functools.partial(temporary_keys, store),
+    )
     config = uvicorn.Config(
-        create_app(context, verifier),
+        create_app(context, verifier, names),
         host=arguments.host,
         port=arguments.port,
         lifespan="off",
@@ -206,12 +249,49 @@ def _run(arguments: argparse.Namespace, credentials: Credentials, state: Path) -
     listener = config.bind_socket()
     try:
         jobs.start(context)
+        context.hosting.start(context)
         server.run(sockets=[listener])
     finally:
+        context.hosting.shutdown()
         jobs.shutdown()
         listener.close()
+        access.close()
         objects.close()
         store.close()
+
+
+def _access(
+    arguments: argparse.Namespace,
+    credentials: Credentials,
+    objects: Objects,
+    roles: Roles,
+    store: Store,
+) -> JobAccess:
+    """Return how jobs get at S3."""
+    host = arguments.host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - where this machine's own processes find it
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    host = f"[{host}]" if ":" in host else host
+    endpoints = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{arguments.port}",
+        "AWS_ENDPOINT_URL_S3": arguments.s3_endpoint_url,
+    }
+    keys = {
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+    }
+    if arguments.jobs_use_server_keys:
+        return ServerKeys(objects, {**endpoints, **keys})
+    return RoleSessions(
+        store=store,
+        clock=_now,
+        roles=roles,
+        s3_endpoint=arguments.s3_endpoint_url,
+        access_key_id=credentials.access_key_id,
+        secret_access_key=credentials.secret_access_key,
+        region=arguments.region,
+        variables=endpoints,
+    )
 
 
 def _now() -> datetime:
@@ -230,7 +310,7 @@ def main(words: list[str]) -> int:
     )
     try:
         _serve(arguments)
-    except (StartError, StoreError, algorithms.AlgorithmsFileError) as error:
+    except (StartError, StoreError, algorithms_file.AlgorithmsFileError) as error:
         print(f"matinee.sagemaker: {error}", file=sys.stderr)
         return 1
     return 0

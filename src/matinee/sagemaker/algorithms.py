@@ -1,45 +1,49 @@
-"""The training images this server can run: repository name -> how to train, how to serve.
+"""The images this server can run: repository name -> how to train, how to serve, how to process.
 
 The server knows no algorithm by itself, only the SageMaker container contract. SageMaker's
-Factorization Machines and matinee's own are the first entries; a user's own algorithms stand in
-``algorithms.json`` of the state folder. An image whose repository is not registered is refused by
-name.
+Factorization Machines, matinee's own and plain Python images are the first entries; a user's own
+stand in ``algorithms.json`` of the state folder (``algorithms_file.py``). An image whose repository
+is not registered is refused by name, and so is what a registered one cannot do.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-FILE_NAME = "algorithms.json"
+from matinee.sagemaker import commands, engines
+from matinee.sagemaker.commands import Command
+
 _IMAGE = re.compile(
     r"(?:(?P<registry>[^/]+[.:][^/]*|localhost)/)?(?P<repository>[^:@]+)(?::[^/:@]+)?(?:@.+)?"
 )
 
 
-class AlgorithmsFileError(ValueError):
-    """``algorithms.json`` is not what this module's documentation says."""
-
-
 class UnknownImageError(ValueError):
-    """No algorithm is registered for the image's repository."""
+    """No algorithm is registered for the image's repository, or this machine cannot run it."""
+
+
+class NoCommandError(ValueError):
+    """The image has nothing to run for what is asked of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Algorithm:
-    """How to run one training image on this machine.
+    """How to run one image on this machine.
 
     Attributes
     ----------
-    train, serve
-        The commands of ``docker run <image> train`` and ``serve``; empty where the image cannot.
-        They find ``/opt/ml`` in the environment variable ``SAGEMAKER_BASE_DIR``, and ``serve``
-        its host and port in ``MATINEE_BIND_HOST`` and ``SAGEMAKER_BIND_TO_PORT``.
+    train, serve, process
+        The commands of ``docker run <image> train``, ``serve`` and, for processing jobs, of the
+        image alone; false where the image cannot. They find ``/opt/ml`` in the environment variable
+        ``SAGEMAKER_BASE_DIR``, and ``serve`` its host and port in ``MATINEE_BIND_HOST`` and
+        ``SAGEMAKER_BIND_TO_PORT``.
+    entrypoint
+        How the ContainerEntrypoint of a training or processing job is run; false: jobs may not
+        bring one.
     metric_definitions
         ``{"Name": .., "Regex": ..}`` as DescribeTrainingJob shows them; empty when each training
         job brings its own.
@@ -49,11 +53,40 @@ class Algorithm:
         Hyperparameters that a tuning job may vary; None: any.
     """
 
-    train: tuple[str, ...]
-    serve: tuple[str, ...]
+    train: Command = commands.NONE
+    serve: Command = commands.NONE
+    process: Command = commands.NONE
+    entrypoint: Command | None = None
     metric_definitions: tuple[Mapping[str, str], ...] = ()
     objectives: Mapping[str, str] | None = None
     tunable: frozenset[str] | None = None
+
+    def command(
+        self, verb: str, entrypoint: Sequence[str] = (), arguments: Sequence[str] = ()
+    ) -> Command:
+        """Return what a job runs.
+
+        Parameters
+        ----------
+        verb
+            ``train``, ``serve`` or ``process``.
+        entrypoint, arguments
+            The job's own ContainerEntrypoint and ContainerArguments.
+
+        Raises
+        ------
+        NoCommandError
+            The image cannot do that; the message goes on after the image's name.
+        """
+        if entrypoint:
+            if self.entrypoint is None:
+                raise NoCommandError("takes no ContainerEntrypoint")
+            return self.entrypoint.running(entrypoint, arguments)
+        own: Command = {"train": self.train, "serve": self.serve, "process": self.process}[verb]
+        if not own:
+            needs = "; give the job a ContainerEntrypoint" if self.entrypoint is not None else ""
+            raise NoCommandError(f"is registered without a {verb} command{needs}")
+        return own.with_arguments(arguments)
 
 
 def repository(image: str) -> str:
@@ -68,7 +101,7 @@ def find(algorithms: Mapping[str, Algorithm], image: str) -> Algorithm:
     Raises
     ------
     UnknownImageError
-        Its repository is not registered.
+        Its repository is not registered, or it needs a container engine and none answers.
     """
     name = repository(image)
     if name not in algorithms:
@@ -76,48 +109,15 @@ def find(algorithms: Mapping[str, Algorithm], image: str) -> Algorithm:
             f"Cannot find repository: {name} of image {image!r}. "
             f"matinee can run: {', '.join(sorted(algorithms))}"
         )
-    return algorithms[name]
-
-
-def registry(folder: Path) -> dict[str, Algorithm]:
-    """Return the built-in algorithms and those of ``folder / "algorithms.json"``, if it is there.
-
-    The file maps repository names to commands (lists of words)::
-
-        {"my-algorithm": {"train": ["/opt/mine/run", "train"], "serve": ["/opt/mine/run", "serve"]}}
-
-    Raises
-    ------
-    AlgorithmsFileError
-        The file has another form.
-    """
-    path = folder / FILE_NAME
-    if not path.exists():
-        return dict(BUILT_IN)
-    try:
-        entries = json.loads(path.read_text())
-    except ValueError as error:
-        raise AlgorithmsFileError(f"{path} is not JSON: {error}") from error
-    if not isinstance(entries, dict):
-        raise AlgorithmsFileError(f"{path} must hold an object: repository name -> commands")
-    return {**BUILT_IN, **{name: _own(path, name, entry) for name, entry in entries.items()}}
-
-
-def _own(path: Path, name: str, entry: Any) -> Algorithm:
-    if not isinstance(entry, dict) or not entry or not entry.keys() <= {"train", "serve"}:
-        raise AlgorithmsFileError(
-            f'{path}: {name!r} must be an object with the commands "train", "serve" or both'
-        )
-    for verb, command in entry.items():
-        if not isinstance(command, list) or not command or not all(map(_is_word, command)):
-            raise AlgorithmsFileError(
-                f"{path}: {verb!r} of {name!r} must be a list of words, not {command!r}"
-            )
-    return Algorithm(train=tuple(entry.get("train", ())), serve=tuple(entry.get("serve", ())))
-
-
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    found = algorithms[name]
+    if found.process.image:
+        try:
+            engines.find()
+        except engines.NoEngineError as error:
+            raise UnknownImageError(
+                f"The image {image!r} needs a container engine: {error}"
+            ) from error
+    return found
 
 
 def _definition(name: str, pattern: str) -> dict[str, str]:
@@ -162,8 +162,8 @@ def _validation_quality(metric: str, logged: str, mark: str) -> list[dict[str, s
 # SageMaker Developer Guide, "Tune a Factorization Machines Model", and the definitions that
 # DescribeTrainingJob answers for jobs of this algorithm.
 FACTORIZATION_MACHINES = Algorithm(
-    train=(sys.executable, "-m", "matinee.fm.container", "train"),
-    serve=(sys.executable, "-m", "matinee.fm.container", "serve"),
+    train=Command((sys.executable, "-m", "matinee.fm.container", "train")),
+    serve=Command((sys.executable, "-m", "matinee.fm.container", "serve")),
     metric_definitions=(
         *(definition for metric in _QUALITY for definition in _quality(*metric)),
         _definition("train:progress", r"progress_metric: host=\S+, completed (\S+) %"),
@@ -185,7 +185,9 @@ FACTORIZATION_MACHINES = Algorithm(
 
 # The same with more solvers: what they are tuned by, and a channel to tune and stop early by.
 MATINEE_FM = Algorithm(
-    train=(sys.executable, "-m", "matinee.fm.container", "--algorithm", "matinee-fm", "train"),
+    train=Command(
+        (sys.executable, "-m", "matinee.fm.container", "--algorithm", "matinee-fm", "train")
+    ),
     serve=FACTORIZATION_MACHINES.serve,
     metric_definitions=(
         *FACTORIZATION_MACHINES.metric_definitions,
@@ -209,7 +211,15 @@ MATINEE_FM = Algorithm(
     },
 )
 
+# AWS's scikit-learn processing image runs ``python3 script.py``; so does this interpreter, with the
+# packages that it has.
+PYTHON = Algorithm(
+    entrypoint=Command(in_place=True, search_path=str(Path(sys.executable).parent)),
+)
+
 BUILT_IN: Mapping[str, Algorithm] = {
     "factorization-machines": FACTORIZATION_MACHINES,
     "matinee-fm": MATINEE_FM,
+    "matinee-python": PYTHON,
+    "sagemaker-scikit-learn": PYTHON,
 }

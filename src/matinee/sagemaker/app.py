@@ -1,14 +1,15 @@
 """The server as an ASGI application: one address for all the AWS services matinee has.
 
 A request passes the Host and Origin check, the size limit and the signature check before anything
-of it is interpreted. Operations are plain functions and run in worker threads.
+of it is interpreted. Operations are plain functions and run in worker threads; those that only pass
+a request on to an endpoint's model run in the event loop.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 
 from starlette.applications import Starlette
@@ -18,46 +19,90 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from matinee.sagemaker.auth import ReceivedRequest, SignatureVerifier
-from matinee.sagemaker.context import Context, Operation
+from matinee.sagemaker.auth import ReceivedRequest, Scope, SignatureVerifier
+from matinee.sagemaker.context import AnyOperation, Context
 from matinee.sagemaker.errors import InvalidSignature, RequestEntityTooLarge, ServiceError
-from matinee.sagemaker.loopback import LoopbackOnly
+from matinee.sagemaker.loopback import AllowedHosts
 from matinee.sagemaker.services import (
+    associations,
+    autoscaling,
+    ecr,
+    endpoint_configs,
+    endpoints,
+    experiment_trials,
+    experiments,
     iam,
+    iam_policies,
+    lineage_entities,
+    log_search,
     logs,
+    metric_data,
     metrics,
+    model_package_groups,
+    model_packages,
     models,
+    processing_jobs,
+    runtime,
+    search,
     sts,
     tags,
     training_jobs,
+    training_metrics,
     transform_jobs,
+    trial_components,
     tuning_jobs,
 )
-from matinee.sagemaker.wire import Exchange, Service, load_services, perform
+from matinee.sagemaker.wire import Exchange, Service, load_services, perform, perform_here
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
+# SageMaker's quota for the payload of an invocation.
+MAX_INVOCATION_BYTES = 25 << 20
+_INVOCATIONS = "/endpoints/"
 
-OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
+OPERATIONS: Mapping[str, Mapping[str, AnyOperation]] = {
     "sagemaker": {
+        **endpoint_configs.OPERATIONS,
+        **endpoints.OPERATIONS,
+        **associations.OPERATIONS,
+        **experiment_trials.OPERATIONS,
+        **experiments.OPERATIONS,
+        **lineage_entities.OPERATIONS,
+        **model_package_groups.OPERATIONS,
+        **model_packages.OPERATIONS,
         **models.OPERATIONS,
+        **processing_jobs.OPERATIONS,
+        **search.OPERATIONS,
         **tags.OPERATIONS,
         **training_jobs.OPERATIONS,
         **transform_jobs.OPERATIONS,
+        **trial_components.OPERATIONS,
         **tuning_jobs.OPERATIONS,
     },
-    "logs": logs.OPERATIONS,
-    "monitoring": metrics.OPERATIONS,
-    "iam": iam.OPERATIONS,
+    "sagemaker-runtime": runtime.OPERATIONS,
+    "sagemaker-metrics": training_metrics.OPERATIONS,
+    "application-autoscaling": autoscaling.OPERATIONS,
+    "logs": {**logs.OPERATIONS, **log_search.OPERATIONS},
+    "monitoring": {**metrics.OPERATIONS, **metric_data.OPERATIONS},
+    "ecr": ecr.OPERATIONS,
+    "iam": {**iam.OPERATIONS, **iam_policies.OPERATIONS},
     "sts": sts.OPERATIONS,
+}
+
+# Those that only keep what they are told: nothing here acts on it.
+RECORDED: Mapping[str, frozenset[str]] = {
+    "sagemaker": model_package_groups.RECORDED,
+    "application-autoscaling": autoscaling.RECORDED,
 }
 
 # Clients sign for these in us-east-1 wherever they are.
 _GLOBAL_SERVICES = {"iam", "sts"}
 
 
-def create_app(context: Context, verifier: SignatureVerifier) -> Starlette:
+def create_app(
+    context: Context, verifier: SignatureVerifier, allowed_hosts: Collection[str] = ()
+) -> Starlette:
     """Return the application.
 
     Parameters
@@ -66,6 +111,8 @@ def create_app(context: Context, verifier: SignatureVerifier) -> Starlette:
         Given to every operation.
     verifier
         Decides which requests are from the holder of the keys.
+    allowed_hosts
+        Names clients may use besides those of loopback.
     """
     services = load_services(OPERATIONS)
     endpoint = _Endpoint(context, verifier, services)
@@ -74,7 +121,7 @@ def create_app(context: Context, verifier: SignatureVerifier) -> Starlette:
             Route("/_matinee/health", _health, methods=["GET"]),
             Route("/{path:path}", endpoint.answer, methods=["GET", "POST", "PUT", "DELETE"]),
         ],
-        middleware=[Middleware(LoopbackOnly)],
+        middleware=[Middleware(AllowedHosts, names=allowed_hosts)],
     )
 
 
@@ -94,22 +141,26 @@ class _Endpoint:
 
     async def answer(self, request: Request) -> Response:
         started = time.monotonic()
+        is_invocation = request.scope["path"].startswith(_INVOCATIONS)
+        limit = MAX_INVOCATION_BYTES if is_invocation else MAX_BODY_BYTES
         try:
-            body = await _read_body(request)
+            body = await _read_body(request, limit)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         exchange = Exchange(_received(request, body or b""), self._context.new_id())
         if body is None:
-            error = RequestEntityTooLarge(f"the body is over {MAX_BODY_BYTES} bytes")
+            error = RequestEntityTooLarge(f"the body is over {limit} bytes")
             response = exchange.refuse(error)
             # What the client is still sending would be taken for its next request.
             response.headers["connection"] = "close"
+        elif is_invocation:
+            response = await self._respond_here(exchange)
         else:
             response = await run_in_threadpool(self._respond, exchange)
         asked = exchange.operation or f"{request.method} {exchange.request.target}"
         log.info(
             "%s %s -> %d in %.0f ms, request %s",
-            "-" if exchange.service is None else exchange.service.signing_name,
+            "-" if exchange.service is None else exchange.service.name,
             asked.encode("unicode_escape").decode(),  # it may hold line breaks
             response.status_code,
             1000 * (time.monotonic() - started),
@@ -119,18 +170,33 @@ class _Endpoint:
 
     def _respond(self, exchange: Exchange) -> Response:
         try:
-            scope = self._verifier.verify(exchange.request)
-            region = self._context.region
-            if scope.service not in _GLOBAL_SERVICES and scope.region != region:
-                raise InvalidSignature(
-                    f"Credential should be scoped to a valid region: {region!r}, "
-                    f"not {scope.region!r}"
-                )
-            return perform(exchange, self._services, scope.service, self._context)
+            scope = self._verified(exchange)
+            context = self._context.called_by(scope.caller)
+            return perform(exchange, self._services, scope.service, context)
         except ServiceError as error:
             return exchange.refuse(error)
         except Exception:  # noqa: BLE001 - logged with its cause; the caller must get an answer
             return exchange.fail()
+
+    async def _respond_here(self, exchange: Exchange) -> Response:
+        try:
+            scope = self._verified(exchange)
+            context = self._context.called_by(scope.caller)
+            return await perform_here(exchange, self._services, scope.service, context)
+        except ServiceError as error:
+            return exchange.refuse(error)
+        except Exception:  # noqa: BLE001 - logged with its cause; the caller must get an answer
+            return exchange.fail()
+
+    def _verified(self, exchange: Exchange) -> Scope:
+        """Verify the request and return what it was signed for."""
+        scope = self._verifier.verify(exchange.request)
+        region = self._context.region
+        if scope.service not in _GLOBAL_SERVICES and scope.region != region:
+            raise InvalidSignature(
+                f"Credential should be scoped to a valid region: {region!r}, not {scope.region!r}"
+            )
+        return scope
 
 
 def _received(request: Request, body: bytes) -> ReceivedRequest:
@@ -140,12 +206,12 @@ def _received(request: Request, body: bytes) -> ReceivedRequest:
     return ReceivedRequest(request.method, target, request.headers.items(), body)
 
 
-async def _read_body(request: Request) -> bytes | None:
+async def _read_body(request: Request, limit: int) -> bytes | None:
     """Read the body; None when it is over the limit."""
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
+        if size > limit:
             return None
         chunks.append(chunk)
     return b"".join(chunks)

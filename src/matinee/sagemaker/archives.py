@@ -1,4 +1,4 @@
-"""Model archives: a folder to a ``.tar.gz`` and back.
+"""Model archives: the files of folders to a ``.tar.gz`` and back.
 
 The same files give the same bytes, whoever packs them and when. Unpacking trusts nothing: a member
 that is no plain file or folder, or lies outside, and an archive that is larger than the limits, are
@@ -14,8 +14,9 @@ import shutil
 import stat
 import tarfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from matinee.sagemaker.objects import UnsafeKeyError, contained
 
@@ -55,39 +56,54 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def is_empty(folder: Path) -> bool:
-    """Return whether a folder is missing or holds no file."""
-    return not any(path.is_file() for path in folder.rglob("*"))
+def contents(folders: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the files of several folders, put together, in the order of their names.
 
-
-def pack(folder: Path, archive: Path) -> None:
-    """Write the files of a folder as a ``.tar.gz`` of reproducible bytes.
+    Parameters
+    ----------
+    folders
+        By what an error calls them.
 
     Raises
     ------
     ArchiveError
-        It holds something else than files and folders.
+        Two of them have the same name, or one holds something else than files and folders.
     """
+    found: dict[str, tuple[str, Path]] = {}
+    parents: dict[str, str] = {}
+    for owner, folder in folders.items():
+        for path in folder.rglob("*"):
+            name, mode = path.relative_to(folder).as_posix(), path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                parents[name] = owner
+            elif not stat.S_ISREG(mode):
+                raise ArchiveError(f"{name!r} is neither a file nor a folder")
+            elif name in found:
+                raise ArchiveError(f"both {found[name][0]} and {owner} have a file {name!r}")
+            else:
+                found[name] = owner, path
+    for name in sorted(found.keys() & parents.keys()):
+        raise ArchiveError(
+            f"{name!r} is a file of {found[name][0]} and a folder of {parents[name]}"
+        )
+    names = sorted(found, key=lambda name: PurePosixPath(name).parts)
+    return {name: found[name][1] for name in names}
+
+
+def pack(files: Mapping[str, Path], archive: Path) -> None:
+    """Write files as a ``.tar.gz`` of reproducible bytes, in the order they come in."""
     with (
         archive.open("wb") as raw,
         gzip.GzipFile("", "wb", compresslevel=_COMPRESSION, fileobj=raw, mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts):
-            _add(tar, path, path.relative_to(folder).as_posix())
-
-
-def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
-    mode = path.lstat().st_mode
-    if stat.S_ISDIR(mode):
-        return
-    if not stat.S_ISREG(mode):
-        raise ArchiveError(f"{name!r} is neither a file nor a folder")
-    member = tarfile.TarInfo(name)
-    member.mode = 0o755 if mode & stat.S_IXUSR else 0o644
-    with path.open("rb") as file:
-        member.size = os.fstat(file.fileno()).st_size
-        tar.addfile(member, file)
+        for name, path in files.items():
+            member = tarfile.TarInfo(name)
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                member.mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+                member.size = status.st_size
+                tar.addfile(member, file)
 
 
 def unpack(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> None:

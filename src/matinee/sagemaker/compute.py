@@ -9,11 +9,14 @@ exit is lost, and its status says so.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +25,8 @@ from typing import Any
 
 import psutil
 
-from matinee.sagemaker import host
+from matinee.sagemaker import engines, host, isolation
+from matinee.sagemaker.commands import NOTHING, Command
 
 _ERRORS = "host.err"
 
@@ -62,14 +66,42 @@ class Status:
     cause: str | None = None
 
 
+@functools.cache
+def can_isolate() -> bool:
+    """Return whether a process of this machine can have its own ``/opt/ml``; found out once."""
+    with tempfile.TemporaryDirectory(prefix="matinee-") as folder:
+        for name in ("base", "scratch"):
+            Path(folder, name).mkdir()
+        program = (
+            "import sys; from pathlib import Path; from matinee.sagemaker import isolation;"
+            "isolation.enter([(Path(sys.argv[1], 'base'), isolation.BASE)],"
+            " scratch=Path(sys.argv[1], 'scratch'), has_network=False)"
+        )
+        tried = subprocess.run(  # noqa: S603 - our own interpreter and words
+            [sys.executable, "-c", program, folder],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    return tried.returncode == 0
+
+
+def can_be_in_place(folder: Path) -> bool:
+    """Return whether the process of a job's folder can have its own ``/opt/ml``."""
+    # Its own would hide the folder.
+    return can_isolate() and not folder.resolve().is_relative_to(isolation.BASE)
+
+
 def start(
     folder: Path,
-    command: Sequence[str],
+    command: Command | Sequence[str],
     *,
     directory: Path,
     environment: Mapping[str, str],
     limit_seconds: float | None,
     grace_seconds: float,
+    addresses: Mapping[str, str] = NOTHING,
+    has_network: bool = True,
 ) -> None:
     """Start a job's process, and return when ``status`` and ``stop`` can find it.
 
@@ -78,31 +110,38 @@ def start(
     folder
         The folder of one of a job's hosts; made if it is not there. One process a folder, ever.
     command
-        Program and arguments.
+        What to run; bare words are a program and its arguments, without limits.
     directory
-        Where it starts.
+        Where it starts: the folder that is ``/opt/ml`` to it.
     environment
-        All of its environment.
+        All of its environment but what the command brings.
     limit_seconds
         How long it may run; None for ever.
     grace_seconds
         From SIGTERM to SIGKILL.
+    addresses
+        IP addresses by the names it can resolve, such as those of the job's other hosts; of a
+        program of this machine only one that is run in place.
+    has_network
+        Whether it can reach the network, this machine's own services included.
 
     Raises
     ------
     ComputeError
-        The host process did not start, or the folder has had a process before.
+        The host process did not start, the folder has had a process before, or this machine cannot
+        run such a command.
     """
     if (folder / host.PROCESS).exists():
         raise ComputeError(f"{folder} has had a process before")
+    if not isinstance(command, Command):
+        command = Command(tuple(command))
+    folder.mkdir(parents=True, exist_ok=True)
     launch = {
-        "command": list(command),
+        **_run(folder, command, directory, environment, addresses, has_network=has_network),
         "directory": str(directory),
-        "environment": dict(environment),
         "limit_seconds": limit_seconds,
         "grace_seconds": grace_seconds,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     host.write_whole(folder / host.LAUNCH, launch)
     with (folder / _ERRORS).open("ab") as errors:
         # Popen, not posix_spawn: the server's listening socket is inheritable, and a host that
@@ -124,6 +163,65 @@ def start(
         raise ComputeError(f"the host process of {folder} did not start: {said[-500:]}")
 
 
+def _run(
+    folder: Path,
+    command: Command,
+    directory: Path,
+    environment: Mapping[str, str],
+    addresses: Mapping[str, str],
+    *,
+    has_network: bool,
+) -> dict[str, Any]:
+    """Return the part of what a host is told that depends on the kind of command."""
+    if command.image:
+        try:
+            client = engines.client(
+                folder,
+                command,
+                directory=directory,
+                environment=environment,
+                addresses=addresses,
+                has_network=has_network,
+            )
+        except engines.NoEngineError as error:
+            raise ComputeError(f"image {command.image!r} cannot be run: {error}") from error
+        # The engine keeps the limits and gives the view.
+        return {
+            "command": client.words,
+            "environment": client.environment,
+            "limits": {},
+            "mounts": [],
+            "has_network": True,
+            "when_killed": client.when_killed,
+            "at_end": client.at_end,
+        }
+    if not has_network and not can_isolate():
+        raise ComputeError("this machine cannot take a process's network away")
+    environment = {**environment, **command.environment}
+    if command.search_path:
+        environment["PATH"] = f"{command.search_path}{os.pathsep}{environment.get('PATH', '')}"
+    mounts = []
+    if command.in_place and can_be_in_place(folder):
+        mounts.append((directory, isolation.BASE))
+        if addresses:
+            mounts.append((_write_hosts(folder, addresses), isolation.HOSTS))
+    return {
+        "command": list(command.words),
+        "environment": environment,
+        "limits": command.limits.given(),
+        "mounts": [[str(source), str(target)] for source, target in mounts],
+        "has_network": has_network,
+    }
+
+
+def _write_hosts(folder: Path, addresses: Mapping[str, str]) -> Path:
+    path = folder / "hosts"
+    kept = isolation.HOSTS.read_text() if isolation.HOSTS.exists() else ""
+    lines = [f"{address} {name}\n" for name, address in addresses.items()]
+    path.write_text("".join([*lines, kept]))
+    return path
+
+
 def status(folder: Path) -> Status:
     """Return what has become of the process of a job's folder."""
     identity = _read(folder / host.PROCESS)
@@ -143,10 +241,7 @@ def wait(folder: Path, seconds: float) -> Status:
     if identity is None:
         return Status(Phase.ABSENT)
     pid = identity["host"]["pid"]
-    if _is_alive(identity["host"]):
-        # psutil's wait needs no polling, and works for processes that are not our children.
-        with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
-            psutil.Process(pid).wait(seconds)
+    _wait_for(identity["host"], seconds)
     if pid in _children and _children[pid].poll() is not None:
         del _children[pid]
     return status(folder)
@@ -163,6 +258,29 @@ def stop(folder: Path) -> None:
         elif "algorithm" in identity and _is_alive(identity["algorithm"]):
             # Its host was killed, so nobody would end it after a grace.
             host.kill_group(identity["algorithm"]["pid"])
+            host.clean_up(folder)
+
+
+def _wait_for(process: Mapping[str, int], seconds: float) -> None:
+    """Return when a process has ended, or else after a number of seconds."""
+    try:
+        descriptor = os.pidfd_open(process["pid"])
+    except ProcessLookupError:
+        return
+    except OSError:
+        # A sandbox may not know the call; then asking again and again has to do.
+        if _is_alive(process):
+            with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
+                psutil.Process(process["pid"]).wait(seconds)
+        return
+    try:
+        # With the descriptor open the number cannot become another process's.
+        if _is_alive(process):
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll(1000 * seconds)
+    finally:
+        os.close(descriptor)
 
 
 def _is_alive(process: Mapping[str, int]) -> bool:

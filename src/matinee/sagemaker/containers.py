@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from matinee.sagemaker import compute
+from matinee.sagemaker import compute, failures
 from matinee.sagemaker.compute import Phase, Status
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.jobs import FIRST_HOST, Job, work_folder
@@ -49,10 +49,17 @@ def environment(context: Context, folder: Path, role: str) -> dict[str, str]:
         Its ``/opt/ml``.
     role
         ARN of the role whose credentials it gets; empty: none.
+
+    Raises
+    ------
+    JobFailedError
+        The S3 server gives no credentials of the role.
     """
+    with failures.object_failures():
+        credentials = context.role_environment(role)
     kept = {name: value for name, value in os.environ.items() if name in _KEPT}
     region = {"AWS_REGION": context.region, "AWS_DEFAULT_REGION": context.region}
-    return {**kept, **region, **context.role_environment(role), BASE_DIRECTORY: str(folder)}
+    return {**kept, **region, **credentials, BASE_DIRECTORY: str(folder)}
 
 
 def wait_for_end(job: Job, host: str = FIRST_HOST) -> Status:

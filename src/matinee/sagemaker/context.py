@@ -5,18 +5,24 @@ Nothing here is global, so a test or a second server gives its own.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matinee.sagemaker.auth import ROOT, Caller
+from matinee.sagemaker.hosting import Hosting
+from matinee.sagemaker.log_index import LogIndex
+from matinee.sagemaker.metric_search import MetricSearch
 from matinee.sagemaker.store import Store
 
 if TYPE_CHECKING:
     from matinee.sagemaker.algorithms import Algorithm
     from matinee.sagemaker.jobs import JobRunner
     from matinee.sagemaker.objects import Objects
+    from matinee.sagemaker.sessions import JobAccess
 
 
 @dataclass(kw_only=True)
@@ -43,10 +49,16 @@ class Context:
         The training images this server can run, by repository name.
     jobs
         Runs training, tuning and transform jobs.
-    role_environment
-        What a process needs in its environment to act as a role, by the role's ARN.
-    role_objects
-        S3 as a role may use it, by the role's ARN; without it everybody uses ``objects``.
+    hosting
+        Hosts endpoints.
+    access
+        How jobs get at S3; without it they use ``objects``, and their processes get no keys.
+    caller
+        Who asks.
+    metric_search
+        Finds metrics in the logs of jobs.
+    log_index
+        Where the events of large logs lie.
     """
 
     store: Store
@@ -59,8 +71,11 @@ class Context:
     objects: Objects
     algorithms: Mapping[str, Algorithm]
     jobs: JobRunner
-    role_environment: Callable[[str], Mapping[str, str]] = lambda _: {}
-    role_objects: Callable[[str], Objects] | None = None
+    hosting: Hosting = field(default_factory=Hosting)
+    access: JobAccess | None = None
+    caller: Caller = ROOT
+    metric_search: MetricSearch = field(default_factory=MetricSearch)
+    log_index: LogIndex = field(default_factory=LogIndex)
 
     def objects_for(self, role: str) -> Objects:
         """Return S3 as a role may use it: for all that is done in the name of a job.
@@ -70,9 +85,26 @@ class Context:
         role
             The role's ARN; empty: nobody's, which is the server itself.
         """
-        if not role or self.role_objects is None:
-            return self.objects
-        return self.role_objects(role)
+        return self.access.objects(role) if role and self.access else self.objects
+
+    def role_environment(self, role: str) -> dict[str, str]:
+        """Return what a process needs in its environment to act as a role.
+
+        Parameters
+        ----------
+        role
+            The role's ARN; empty: nobody's, and nothing is needed.
+
+        Raises
+        ------
+        ObjectsError
+            The S3 server gives no keys for the role.
+        """
+        return self.access.environment(role) if role and self.access else {}
+
+    def called_by(self, caller: Caller) -> Context:
+        """Return the same surroundings for an operation that somebody asks for."""
+        return self if caller == self.caller else dataclasses.replace(self, caller=caller)
 
     def arn(self, resource: str) -> str:
         """Return the ARN of e.g. ``training-job/Name``; AWS writes names in lower case."""

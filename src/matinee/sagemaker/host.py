@@ -1,9 +1,10 @@
 """The process beside an algorithm's process: ``python -m matinee.sagemaker.host JOB_FOLDER``.
 
 It starts the command of ``launch.json`` in a session of its own, writes what it prints to
-``log.jsonl``, ends it at its time limit or on SIGTERM (SIGKILL after a grace) and leaves
-``exit.json``. It needs no server, so a job outlives the server that started it. It imports only
-the standard library, runs once a folder and refuses a second time.
+``log.jsonl``, ends it at its time limit, over a limit of ``limits.py``, or on SIGTERM (SIGKILL
+after a grace), and leaves ``exit.json`` and no process behind. It needs no server, so a job
+outlives the server that started it. It imports only the standard library and modules that do the
+same, runs once a folder and refuses a second time.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import fcntl
 import json
 import os
 import queue
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from matinee.sagemaker import isolation, process_tree
 
 LAUNCH, PROCESS, EXIT, LOG, LOCK = (
     "launch.json",
@@ -32,6 +37,18 @@ LAUNCH, PROCESS, EXIT, LOG, LOCK = (
 LINE_LIMIT_BYTES = 256 * 1024
 _CHUNK_BYTES = 64 * 1024
 _DRAIN_SECONDS = 5.0
+_AT_END_SECONDS = 60.0
+# How a container engine tells that the container was killed.
+_KILLED_CODE = 128 + signal.SIGKILL
+_LIMITS_LOOK_SECONDS = 0.2
+# Those of limits.py that the kernel keeps, with how many of its units are one of theirs; and the
+# signals by which it ends a process that goes over.
+_KERNEL_LIMITS = {
+    "cpu_seconds": (resource.RLIMIT_CPU, 1),
+    "open_files": (resource.RLIMIT_NOFILE, 1),
+    "file_size_mb": (resource.RLIMIT_FSIZE, 1024**2),
+}
+_KERNEL_SIGNALS = {signal.SIGXCPU: "cpu_seconds", signal.SIGXFSZ: "file_size_mb"}
 
 
 def started_at(pid: int) -> int | None:
@@ -107,7 +124,12 @@ def run(folder: Path) -> None:
     launch = json.loads((folder / LAUNCH).read_text())
     log = _Log(folder / LOG)
     identity = {"host": _identity(os.getpid())}
+    limits: dict[str, int] = launch.get("limits", {})
     try:
+        # What the algorithm starts and leaves is this process's, and ends with it.
+        isolation.adopt_orphans()
+        if launch.get("mounts") or not launch.get("has_network", True):
+            _isolate(folder, launch)
         process = subprocess.Popen(  # noqa: S603 - the registered command of the job's image
             launch["command"],
             cwd=launch["directory"],
@@ -116,8 +138,10 @@ def run(folder: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Safe: this process has one thread as yet.
+            preexec_fn=lambda: _set_kernel_limits(limits),
         )
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         log.write([f"cannot start {launch['command']}: {error}".encode()])
         write_whole(folder / PROCESS, identity)
         _end(folder, 127, "exited")
@@ -126,7 +150,48 @@ def run(folder: Path) -> None:
     # The server waits for this end of file: now the process can be found and stopped.
     _close_standard_output()
     code, cause = _watch(process, log, events, launch)
+    clean_up(folder)
     _end(folder, code, cause)
+
+
+def _isolate(folder: Path, launch: Mapping[str, Any]) -> None:
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    mounts = [(Path(source), Path(target)) for source, target in launch["mounts"]]
+    isolation.enter(mounts, scratch=scratch, has_network=launch["has_network"])
+
+
+def _set_kernel_limits(limits: Mapping[str, int]) -> None:
+    # A core file would be taken for an output.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for name, (number, unit) in _KERNEL_LIMITS.items():
+        if name in limits:
+            _, highest = resource.getrlimit(number)
+            wanted = limits[name] * unit
+            # Only root could go over what is the highest already.
+            least = wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
+            # The kernel kills at the hard limit, and asks to end at the soft one.
+            hard = least + 1 if number == resource.RLIMIT_CPU else least
+            resource.setrlimit(number, (least, hard))
+
+
+def clean_up(folder: Path) -> None:
+    """Run what is left to do after a process's end, such as the removal of its container."""
+    launch = json.loads((folder / LAUNCH).read_text())
+    if not launch.get("at_end"):
+        return
+    try:
+        subprocess.run(  # noqa: S603 - our own words
+            launch["at_end"],
+            env=launch["environment"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_AT_END_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _Log(folder / LOG).write([f"{launch['at_end']}: {error}".encode()])
 
 
 def _identity(pid: int) -> dict[str, int | None]:
@@ -156,29 +221,64 @@ def _watch(
     writer = threading.Thread(target=log.copy, args=(process.stdout.fileno(),), daemon=True)
     writer.start()
     threading.Thread(target=_await_exit, args=(process.pid, events), daemon=True).start()
+    limits: dict[str, int] = launch.get("limits", {})
+    over: list[str] = []
+    if {"memory_mb", "processes"} & limits.keys():
+        arguments = (limits, over, events)
+        threading.Thread(target=_await_excess, args=arguments, daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         cause = events.get(timeout=launch["limit_seconds"])
     except queue.Empty:
         cause = "timed out"
-    if cause != "exited":
+    ended = {"exited", "over"}
+    if cause not in ended:
         os.kill(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + launch["grace_seconds"]
         with contextlib.suppress(queue.Empty):
             # Another stop during the grace changes nothing.
-            while events.get(timeout=max(0.0, deadline - time.monotonic())) != "exited":
+            while events.get(timeout=max(0.0, deadline - time.monotonic())) not in ended:
                 pass
     # A container ends with its first process, so what that one left behind ends too. It is not
     # yet reaped, hence its group's number cannot belong to others.
     kill_group(process.pid)
+    process_tree.kill_descendants(os.getpid())
     code = process.wait()
     writer.join(_DRAIN_SECONDS)
-    return (code if code >= 0 else 128 - code), cause
+    if over:
+        log.write([over[0].encode()])
+    elif -code in _KERNEL_SIGNALS:
+        name = _KERNEL_SIGNALS[signal.Signals(-code)]
+        if name in limits:
+            log.write([f"the process was ended: over the limit {name} {limits[name]}".encode()])
+    elif cause == "exited" and code == _KILLED_CODE and "when_killed" in launch:
+        log.write([launch["when_killed"].encode()])
+    # One that was ended for going over ended by itself, as far as the job is concerned.
+    return (code if code >= 0 else 128 - code), "exited" if cause == "over" else cause
 
 
 def _await_exit(pid: int, events: queue.SimpleQueue[str]) -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     events.put("exited")
+
+
+def _await_excess(
+    limits: Mapping[str, int], over: list[str], events: queue.SimpleQueue[str]
+) -> None:
+    while not over:
+        time.sleep(_LIMITS_LOOK_SECONDS)
+        used = process_tree.usage(os.getpid(), exact_over=limits.get("memory_mb"))
+        for name, value, words in (
+            ("memory_mb", used.memory_mb, "MiB of memory"),
+            ("processes", used.processes, "processes and threads"),
+        ):
+            if value > limits.get(name, value):
+                over.append(
+                    f"the process was ended: it and what it started had {value} {words}, over the "
+                    f"limit {name} {limits[name]}"
+                )
+                break
+    events.put("over")
 
 
 def kill_group(group: int) -> None:
@@ -189,3 +289,5 @@ def kill_group(group: int) -> None:
 
 if __name__ == "__main__":
     run(Path(sys.argv[1]))
+    # Whoever waits for this process's end need not wait for the interpreter's.
+    os._exit(0)

@@ -1,62 +1,42 @@
 """Metrics as SageMaker takes them: numbers that regular expressions find in a job's log lines.
 
-A line that does not match, or whose first group is not a finite number, is no point.
+A line that does not match, or whose first group is not a finite number, is no point. How they are
+found without a caller's expression ever holding up the server: ``metric_search.py``.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+
+from matinee.sagemaker.context import Context
+from matinee.sagemaker.jobs import job_folder, log_streams
+from matinee.sagemaker.metric_search import MetricPoint
+from matinee.sagemaker.store import Resource
 
 
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One value of one metric: when its line was written, in milliseconds since 1970."""
-
-    name: str
-    timestamp_ms: int
-    value: float
-
-
-def points(
-    events: Iterable[tuple[int, str]], definitions: Sequence[Mapping[str, str]]
-) -> list[MetricPoint]:
-    """Return every value the log lines hold, in the order of the lines.
+def of_job(context: Context, resource: Resource) -> list[MetricPoint]:
+    """Return every value a training job has written so far, in the order of time.
 
     Parameters
     ----------
-    events
-        Milliseconds since 1970 and text of each line.
-    definitions
-        ``{"Name": .., "Regex": ..}``, as in AlgorithmSpecification's MetricDefinitions.
+    context
+        The server's surroundings.
+    resource
+        The job; running or ended.
 
     Raises
     ------
-    re.error
-        A regular expression cannot be read.
+    MetricsError
+        Its logs could not be searched.
     """
-    patterns = [(item["Name"], re.compile(item["Regex"])) for item in definitions]
-    found = []
-    for milliseconds, line in events:
-        for name, pattern in patterns:
-            match = pattern.search(line)
-            value = _number(match) if match else None
-            if value is not None:
-                found.append(MetricPoint(name, milliseconds, value))
-    return found
+    definitions = resource.document["AlgorithmSpecification"].get("MetricDefinitions", ())
+    folder = job_folder(context, resource)
+    return context.metric_search.points(
+        [folder / host for host in log_streams(resource).values()],
+        [(item["Name"], item["Regex"]) for item in definitions],
+    )
 
 
 def last(points: Iterable[MetricPoint]) -> list[MetricPoint]:
     """Return the last point of each metric, in the order the metrics first appeared."""
     return list({point.name: point for point in points}.values())
-
-
-def _number(match: re.Match[str]) -> float | None:
-    text = match[1] if match.re.groups else match[0]
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None

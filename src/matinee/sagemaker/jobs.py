@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from matinee.sagemaker import compute, host
+from matinee.sagemaker import compute, experiments, host
 from matinee.sagemaker.compute import Phase
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
@@ -179,6 +179,7 @@ class JobRunner:
         _remove_leftovers(context, {resource.private["folder"] for resource in unfinished})
         for resource in unfinished:
             log.info("taking up %s %s (%s)", resource.kind, resource.name, state_of(resource))
+            experiments.enrol(context, resource)
             self.submit(resource.kind, resource.name)
 
     def submit(self, kind: str, name: str) -> None:
@@ -242,6 +243,7 @@ class JobRunner:
                 self._threads.discard(threading.current_thread())
 
     def _drive(self, job: Job) -> None:
+        folder = job.folder
         try:
             self._drivers[job.kind](job)
         except ServerClosing:
@@ -251,8 +253,10 @@ class JobRunner:
         except Exception as error:
             log.exception("the driver of %s %s broke", job.kind, job.name)
             self._fail(job, f"InternalServerError: {type(error).__name__}: {error}")
-        if state_of(job.resource).is_terminal:
-            self._clear(job.folder)
+        # An ended job may have been deleted, and its name may be another job's by now.
+        left = job.context.store.get(job.kind, job.name)
+        if left is None or job_folder(job.context, left) != folder or state_of(left).is_terminal:
+            self._clear(folder)
 
     def _clear(self, folder: Path) -> None:
         """End what still runs of an ended job, and remove what only its process needed."""
@@ -273,8 +277,8 @@ class JobRunner:
         while True:
             try:
                 job.move(State.FAILED, message, FailureReason=reason[:REASON_LIMIT])
-            except (IllegalTransitionError, ServerClosing):
-                return
+            except (IllegalTransitionError, KeyError, ServerClosing):
+                return  # it has ended, or is no more
             except Exception:
                 # The disk may be full, say; a job without an end would be worse than waiting.
                 log.exception("%s %s: could not record %r", job.kind, job.name, reason)

@@ -13,29 +13,31 @@ from botocore.model import OperationModel, ServiceModel, Shape
 from starlette.responses import Response
 
 from matinee.sagemaker.errors import SerializationException, ServiceError
-from matinee.sagemaker.protocols import Mismatches, Protocol, fault, present_members, query_code
+from matinee.sagemaker.protocols import (
+    Mismatches,
+    Protocol,
+    fault,
+    present_members,
+    query_code,
+    wire_name,
+)
 
 
 class JsonProtocol(Protocol):
     """Requests and answers are one JSON object."""
 
     def read(self, body: bytes, shape: Shape | None) -> dict[str, Any]:
-        try:
-            document = json.loads(body or b"{}", parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise SerializationException(f"the body is not JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise SerializationException("the body is not a JSON object")
+        document = read_object(body)
         if shape is None:
             return {}
         mismatches = Mismatches()
-        request: dict[str, Any] = _from_json(document, shape, "", mismatches)
+        request: dict[str, Any] = from_json(document, shape, "", mismatches)
         mismatches.raise_if_any()
         return request
 
     def write(self, answer: dict[str, Any], operation: OperationModel, request_id: str) -> Response:
         shape = operation.output_shape
-        body = {} if shape is None else _to_json(answer, shape, operation.name)
+        body = {} if shape is None else to_json(answer, shape, operation.name)
         return _response(body, 200, operation.service_model, request_id)
 
     def refuse(self, error: ServiceError, model: ServiceModel | None, request_id: str) -> Response:
@@ -45,6 +47,23 @@ class JsonProtocol(Protocol):
         if model is not None and "awsQueryCompatible" in model.metadata:
             response.headers["x-amzn-query-error"] = f"{query_code(error, model)};{fault(error)}"
         return response
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Parse a body that must be one JSON object; an empty one is an empty object.
+
+    Raises
+    ------
+    SerializationException
+        It is not.
+    """
+    try:
+        document = json.loads(body or b"{}", parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise SerializationException(f"the body is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise SerializationException("the body is not a JSON object")
+    return document
 
 
 def _refuse_constant(name: str) -> None:
@@ -83,7 +102,8 @@ def _has_type(value: Any, kind: str) -> bool:
     )
 
 
-def _from_json(value: Any, shape: Shape, path: str, mismatches: Mismatches) -> Any:
+def from_json(value: Any, shape: Shape, path: str, mismatches: Mismatches) -> Any:
+    """Return a shape's value of what JSON says; what has another type is noted."""
     kind = shape.type_name
     if not _has_type(value, kind):
         mismatches.add(path, shape, value)
@@ -91,18 +111,18 @@ def _from_json(value: Any, shape: Shape, path: str, mismatches: Mismatches) -> A
     if kind == "structure":
         prefix = f"{path}." if path else ""
         return {
-            name: _from_json(value[name], member, f"{prefix}{name}", mismatches)
+            name: from_json(value[called], member, f"{prefix}{name}", mismatches)
             for name, member in shape.members.items()
-            if value.get(name) is not None
+            if value.get(called := wire_name(name, member)) is not None
         }
     if kind == "list":
         return [
-            _from_json(item, shape.member, f"{path}[{index}]", mismatches)
+            from_json(item, shape.member, f"{path}[{index}]", mismatches)
             for index, item in enumerate(value)
         ]
     if kind == "map":
         return {
-            _from_json(key, shape.key, path, mismatches): _from_json(
+            from_json(key, shape.key, path, mismatches): from_json(
                 item, shape.value, f"{path}[{key!r}]", mismatches
             )
             for key, item in value.items()
@@ -124,17 +144,24 @@ def _scalar(value: Any, kind: str) -> Any:
     return value
 
 
-def _to_json(value: Any, shape: Shape, path: str) -> Any:
+def to_json(value: Any, shape: Shape, path: str) -> Any:
+    """Return what is written as JSON for a shape's value.
+
+    Raises
+    ------
+    ValueError
+        A structure has a member the model does not know.
+    """
     kind = shape.type_name
     if kind == "structure":
         return {
-            name: _to_json(item, member, f"{path}.{name}")
+            wire_name(name, member): to_json(item, member, f"{path}.{name}")
             for name, item, member in present_members(value, shape, path)
         }
     if kind == "list":
-        return [_to_json(item, shape.member, path) for item in value]
+        return [to_json(item, shape.member, path) for item in value]
     if kind == "map":
-        return {key: _to_json(item, shape.value, path) for key, item in value.items()}
+        return {key: to_json(item, shape.value, path) for key, item in value.items()}
     if kind == "timestamp":
         return round(value.timestamp(), 3)
     if kind == "blob":

@@ -8,17 +8,21 @@ S3 refuses, S3 cannot be reached (after a brief retry). A key becomes a file nam
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import boto3
+import botocore.loaders
+import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.credentials import CredentialProvider, CredentialResolver, Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 MANIFEST_LIMIT_BYTES = 64 * 1024**2
@@ -62,15 +66,26 @@ class StoredObject:
     bucket: str
     key: str
     size: int
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InputObject:
-    """One object of a data source, and its name relative to that source."""
+    """One object of a data source, and its name relative to that source.
+
+    Attributes
+    ----------
+    size
+        In bytes; None where nobody has asked S3 yet, as for what a manifest names.
+    etag
+        S3's; empty where nobody has asked.
+    """
 
     bucket: str
     key: str
     name: str
+    size: int | None = field(default=None, compare=False)
+    etag: str = field(default="", compare=False)
 
     @property
     def uri(self) -> str:
@@ -150,15 +165,36 @@ def _explained(uri: str) -> Iterator[None]:
         raise UnreachableError(f"{uri}: {error}") from error
 
 
+@functools.cache
+def _loader() -> botocore.loaders.Loader:
+    # It keeps what it has read; without it, S3's model would be read anew for every role.
+    return botocore.loaders.create_loader()
+
+
+class _Given(CredentialProvider):  # type: ignore[misc]  # botocore is untyped
+    """Finds the credentials it was given."""
+
+    METHOD = "given"
+
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__()
+        self._credentials = credentials
+
+    def load(self) -> Credentials:
+        return self._credentials
+
+
 class Objects:
-    """An S3 by its endpoint and one key pair; safe to use from many threads.
+    """An S3 by its endpoint and one caller's keys; safe to use from many threads.
 
     Parameters
     ----------
     endpoint_url
         Where the S3 server listens; None for AWS.
-    access_key_id, secret_access_key, region
+    credentials
         What requests are signed with.
+    region
+        For which they are signed.
     sleep
         Waits for a number of seconds, between two tries to reach S3.
     """
@@ -167,17 +203,19 @@ class Objects:
         self,
         *,
         endpoint_url: str | None,
-        access_key_id: str,
-        secret_access_key: str,
+        credentials: Credentials,
         region: str,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sleep = sleep
-        session = boto3.Session(
-            aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret_access_key,
-            region_name=region,
-        )
+        self._endpoint_url = endpoint_url
+        self._credentials = credentials
+        self._region = region
+        core = botocore.session.Session()
+        core.register_component("data_loader", _loader())
+        # The one way to give boto keys that renew themselves.
+        core.register_component("credential_provider", CredentialResolver([_Given(credentials)]))
+        session = boto3.Session(botocore_session=core, region_name=region)
         self._client: Any = session.client(
             "s3",
             endpoint_url=endpoint_url,
@@ -189,6 +227,24 @@ class Objects:
                 s3={"addressing_style": "path"} if endpoint_url else None,
             ),
         )
+
+    def settings(self) -> dict[str, str | None]:
+        """Return what `of_settings` makes the same S3 of in another process; it holds the keys."""
+        keys = self._credentials.get_frozen_credentials()
+        return {
+            "endpoint_url": self._endpoint_url,
+            "access_key": keys.access_key,
+            "secret_key": keys.secret_key,
+            "token": keys.token,
+            "region": self._region,
+        }
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the S3 of `settings`, until its keys expire."""
+        keys = Credentials(settings["access_key"], settings["secret_key"], settings["token"])
+        endpoint_url, region = settings["endpoint_url"], settings["region"]
+        return cls(endpoint_url=endpoint_url, credentials=keys, region=region)
 
     def close(self) -> None:
         """Close the connections."""
@@ -207,7 +263,7 @@ class Objects:
                 Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": 1000}
             )
             return [
-                StoredObject(bucket, item["Key"], item["Size"])
+                StoredObject(bucket, item["Key"], item["Size"], item["ETag"].strip('"'))
                 for page in pages
                 for item in page.get("Contents", ())
             ]
@@ -231,15 +287,49 @@ class Objects:
         ObjectMissingError, ObjectRefusedError, UnreachableError
         """
 
-        def get() -> None:
-            check()
-            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
-            with body, path.open("wb") as file:
-                for chunk in body.iter_chunks(_CHUNK_BYTES):
-                    check()
-                    file.write(chunk)
+        with path.open("wb") as file:
+            for chunk in self.chunks(bucket, key, check=check):
+                file.write(chunk)
 
-        self._patiently(f"s3://{bucket}/{key}", get)
+    def chunks(
+        self, bucket: str, key: str, *, check: Callable[[], None] = lambda: None
+    ) -> Iterator[bytes]:
+        """Yield an object piece by piece; after a broken connection, from where it broke.
+
+        Parameters
+        ----------
+        check
+            Called before every piece; what it raises ends the download.
+
+        Raises
+        ------
+        ObjectMissingError, ObjectRefusedError, UnreachableError
+            ObjectRefusedError also if the object changes meanwhile.
+        """
+        uri, position, version = f"s3://{bucket}/{key}", 0, ""
+        pauses = list(_PAUSES_SECONDS)
+        while True:
+            check()
+            rest = {"Range": f"bytes={position}-", "IfMatch": version} if position else {}
+            try:
+                with _explained(uri):
+                    answer = self._client.get_object(Bucket=bucket, Key=key, **rest)
+                version = answer["ETag"]
+                with contextlib.closing(answer["Body"]) as body:
+                    pieces = body.iter_chunks(_CHUNK_BYTES)
+                    while True:
+                        with _explained(uri):
+                            chunk = next(pieces, None)
+                        if chunk is None:
+                            return
+                        position += len(chunk)
+                        pauses = list(_PAUSES_SECONDS)
+                        yield chunk
+                        check()
+            except UnreachableError:
+                if not pauses:
+                    raise
+                self._sleep(pauses.pop(0))
 
     def read(self, bucket: str, key: str, *, limit: int) -> bytes:
         """Return a small object whole.
@@ -281,6 +371,17 @@ class Objects:
         if stored != (size := path.stat().st_size):
             raise ObjectMissingError(f"{uri} has {stored} bytes in S3 after {size} were uploaded")
 
+    def delete(self, uri: str) -> None:
+        """Remove an object; one that is not there is removed already.
+
+        Raises
+        ------
+        ObjectMissingError, ObjectRefusedError, UnreachableError
+            ObjectMissingError if there is no such bucket.
+        """
+        bucket, key = parse_uri(uri)
+        self._patiently(uri, lambda: self._client.delete_object(Bucket=bucket, Key=key))
+
     def _patiently(self, uri: str, call: Callable[[], Result]) -> Result:
         """Call until S3 answers. The client's own retries end with the first byte of a body."""
         for pause in _PAUSES_SECONDS:
@@ -309,7 +410,9 @@ class Objects:
             found = self._manifest(bucket, prefix)
         else:
             found = [
-                InputObject(bucket, item.key, relative_name(prefix, item.key))
+                InputObject(
+                    bucket, item.key, relative_name(prefix, item.key), item.size, item.etag
+                )
                 for item in self.find(bucket, prefix)
                 if not item.key.endswith("/")  # a console's "folder", not data
             ]
@@ -324,7 +427,7 @@ class Objects:
             entries = json.loads(self.read(bucket, key, limit=MANIFEST_LIMIT_BYTES))
             first, *names = entries
             data_bucket, prefix = parse_uri(first["prefix"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ManifestError(
                 f'{uri} is not a manifest ([{{"prefix": "s3://bucket/prefix"}}, "key", ..]): '
                 f"{error}"

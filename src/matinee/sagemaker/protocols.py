@@ -73,6 +73,12 @@ def present_members(
             yield name, answer[name], member
 
 
+def wire_name(name: str, member: Shape) -> str:
+    """Return what a structure's member is called in JSON, in a header or in a query."""
+    called: str = member.serialization.get("name", name)
+    return called
+
+
 def query_code(error: ServiceError, model: ServiceModel | None) -> str:
     """Return the error's code in the query protocol."""
     codes = {} if model is None else {shape.name: shape.error_code for shape in model.error_shapes}

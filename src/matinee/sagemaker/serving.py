@@ -1,56 +1,91 @@
-"""A model behind HTTP: its archive unpacked, its image's ``serve`` process started and healthy."""
+"""A model behind HTTP: its data delivered, its images' ``serve`` processes started and healthy.
+
+A job may have several instances, and its model several containers: each container of each instance
+is a process of its own, known by the name of its folder.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matinee.sagemaker import archives, compute, containers, failures, log_events
+from matinee.sagemaker import compute, containers, failures, log_events, model_data
 from matinee.sagemaker.compute import Phase
 from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.jobs import Job, work_folder
-from matinee.sagemaker.model_server import HOST, ModelServer, free_port
-from matinee.sagemaker.objects import parse_uri
+from matinee.sagemaker.model_data import ModelDataError
+from matinee.sagemaker.model_server import HOST, ModelServer, Pipeline, free_port
+from matinee.sagemaker.objects import UnreachableError
 
 GRACE_SECONDS = 30.0
 # SageMaker Developer Guide: a container that does not answer pings in time fails.
 HEALTH_SECONDS = 240.0
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
+_PORT_FILE = "port"
+
+Container = Mapping[str, Any]
+
+
+def processes(instance: str, count: int) -> list[str]:
+    """Return the names of the processes of an instance's containers."""
+    if count == 1:
+        return [instance]
+    return [f"{instance}-container-{number}" for number in range(1, count + 1)]
 
 
 def serving(
-    job: Job, model: Mapping[str, Any], environment: Mapping[str, str], timeout_seconds: float
-) -> ModelServer:
-    """Return the healthy server of a job's model: the one that runs, or else a new one.
+    job: Job,
+    instances: Sequence[str],
+    model: Sequence[Container],
+    environment: Mapping[str, str],
+    timeout_seconds: float,
+) -> list[Pipeline]:
+    """Return the healthy servers of a job's model, by instance: those that run, or else new ones.
 
     Parameters
     ----------
     job
-        Whose process it is.
+        Whose processes they are.
+    instances
+        Their names.
     model
-        The container of a SageMaker model: Image, ModelDataUrl, Environment.
+        The containers of a SageMaker model: Image, model data, Environment.
     environment
-        What the job adds to the model's environment.
+        What the job adds to the containers' environments.
     timeout_seconds
         For the answer to an invocation.
 
     Raises
     ------
     JobFailedError
-        The model cannot be had, or its process ended or never answered.
+        The model cannot be had, or one of its processes ended or never answered.
     StopRequested, ServerClosing
     """
-    if compute.status(job.host_folder()).phase is Phase.ABSENT:
-        _unpack_model(job, model)
-        _start(job, model, environment)
+    names = [processes(instance, len(model)) for instance in instances]
+    for container, same in zip(model, zip(*names, strict=True), strict=True):
+        absent = [
+            name for name in same if compute.status(job.host_folder(name)).phase is Phase.ABSENT
+        ]
+        if absent:
+            _deliver_model(job, container, absent)
+        for name in absent:
+            _start(job, name, container, environment)
     job.check()
-    server = ModelServer(int(_port_file(job).read_text()), timeout_seconds)
+    pipelines = []
+    for group in names:
+        servers = [ModelServer(_port(job, name), timeout_seconds) for name in group]
+        for name, server in zip(group, servers, strict=True):
+            _wait_until_healthy(job, name, server)
+        pipelines.append(Pipeline(servers))
+    return pipelines
+
+
+def _wait_until_healthy(job: Job, name: str, server: ModelServer) -> None:
     pause, waited = _FIRST_PAUSE_SECONDS, 0.0
     while not server.is_healthy():
-        refuse_ended(job)
+        refuse_ended(job, [name])
         if waited > HEALTH_SECONDS:
             raise JobFailedError(
                 f"AlgorithmError: the model server did not answer /ping with 200 within "
@@ -59,11 +94,19 @@ def serving(
         job.wait_for_change(job.changes, pause)
         job.check()
         waited, pause = waited + pause, min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
-    return server
 
 
-def refuse_ended(job: Job) -> None:
-    """Fail the job if its serve process does not run any more.
+def refuse_ended(job: Job, names: Sequence[str], patience_seconds: float = 0.0) -> None:
+    """Fail the job if one of its serve processes does not run any more.
+
+    Parameters
+    ----------
+    job
+        Whose processes they are.
+    names
+        Which ones.
+    patience_seconds
+        How long to wait for the end of one that was heard to break off.
 
     Raises
     ------
@@ -71,62 +114,74 @@ def refuse_ended(job: Job) -> None:
     StopRequested
         It was ended by a stop of the job.
     """
-    status = compute.status(job.host_folder())
-    if status.phase is Phase.RUNNING:
-        return
-    job.check()
-    if status.phase is Phase.LOST or status.cause == "stopped":
+    for name in names:
+        folder = job.host_folder(name)
+        status = compute.wait(folder, patience_seconds)
+        if status.phase is Phase.RUNNING:
+            continue
+        job.check()
+        if status.phase is Phase.LOST or status.cause == "stopped":
+            raise JobFailedError(
+                "InternalServerError: the model server was interrupted (the machine restarted, the "
+                "local services were shut down, or the process was killed)"
+            )
+        events = log_events.read(folder)
+        last = f"; the last line of its log: {events[-1][1]}" if events else ""
         raise JobFailedError(
-            "InternalServerError: the model server was interrupted (the machine restarted, the "
-            "local services were shut down, or the process was killed)"
+            f"AlgorithmError: the model server ended with exit code {status.code}{last}"
         )
-    events = log_events.read(job.host_folder())
-    last = f"; the last line of its log: {events[-1][1]}" if events else ""
-    raise JobFailedError(
-        f"AlgorithmError: the model server ended with exit code {status.code}{last}"
-    )
 
 
-def end(job: Job) -> None:
-    """End the job's serve process, and return when it has ended."""
-    compute.stop(job.host_folder())
-    containers.wait_for_end(job)
+def end(job: Job, names: Sequence[str]) -> None:
+    """End the job's serve processes, and return when they have ended."""
+    for name in names:
+        compute.stop(job.host_folder(name))
+    for name in names:
+        containers.wait_for_end(job, name)
 
 
-def _port_file(job: Job) -> Path:
-    return work_folder(job.folder) / "port"
+def _port(job: Job, name: str) -> int:
+    return int((containers.base_folder(job, name) / _PORT_FILE).read_text())
 
 
-def _unpack_model(job: Job, model: Mapping[str, Any]) -> None:
-    work, folder = work_folder(job.folder), containers.base_folder(job) / "model"
-    shutil.rmtree(work, ignore_errors=True)
-    folder.mkdir(parents=True)
-    if "ModelDataUrl" not in model:
-        return
-    uri, archive = model["ModelDataUrl"], work / "model.tar.gz"
-    with failures.object_failures():
-        job.context.objects.download(*parse_uri(uri), archive, check=job.check)
+def _deliver_model(job: Job, container: Container, names: Sequence[str]) -> None:
+    """Give the model data of a container to several processes; they are fetched once."""
+    first, *others = [containers.base_folder(job, name) for name in names]
+    for folder in (first, *others):
+        shutil.rmtree(folder, ignore_errors=True)
+    objects = job.context.objects_for(job.resource.private["role"])
+    work = work_folder(job.folder)
+    work.mkdir(parents=True, exist_ok=True)
     try:
-        archives.unpack(archive, folder)
-    except archives.ArchiveError as error:
-        raise JobFailedError(f"ClientError: model data {uri}: {error}") from error
-    archive.unlink()
+        model_data.deliver(objects, container, first / "model", scratch=work, check=job.check)
+    except ModelDataError as error:
+        cause = error.__cause__
+        fault = "InternalServerError" if isinstance(cause, UnreachableError) else "ClientError"
+        raise JobFailedError(f"{fault}: {error}") from error
+    for folder in others:
+        shutil.copytree(first / "model", folder / "model")
 
 
-def _start(job: Job, model: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    image = model["Image"]
+def _start(job: Job, name: str, container: Container, environment: Mapping[str, str]) -> None:
+    image = container["Image"]
     algorithm = failures.algorithm_of(image, job.context.algorithms)
     if not algorithm.serve:
         raise JobFailedError(f"ClientError: image {image!r} is registered without a serve command")
-    folder, port = containers.base_folder(job), free_port()
-    _port_file(job).write_text(str(port))
+    folder, port, role = (
+        containers.base_folder(job, name),
+        free_port(),
+        job.resource.private["role"],
+    )
+    with failures.object_failures():
+        surroundings = containers.environment(job.context, folder, role)
+    (folder / _PORT_FILE).write_text(str(port))
     compute.start(
-        job.host_folder(),
+        job.host_folder(name),
         algorithm.serve,
         directory=folder,
         environment={
-            **containers.environment(job.context, folder, job.resource.private["role"]),
-            **model.get("Environment", {}),
+            **surroundings,
+            **container.get("Environment", {}),
             **environment,
             containers.BASE_DIRECTORY: str(folder),
             # Last: nobody's setting may open the process to the network.

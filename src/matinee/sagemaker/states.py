@@ -47,14 +47,21 @@ class State(StrEnum):
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    # Tuning and transform jobs
+    # Tuning, transform and processing jobs
     State.IN_PROGRESS: frozenset({State.STOPPING, State.COMPLETED, State.FAILED}),
     # Training jobs
     State.STARTING: frozenset({State.DOWNLOADING, State.STOPPING, State.FAILED}),
-    State.DOWNLOADING: frozenset({State.TRAINING, State.STOPPING, State.FAILED}),
-    State.TRAINING: frozenset({State.UPLOADING, State.STOPPING, State.FAILED}),
+    # .. which begin again when they are retried
+    State.DOWNLOADING: frozenset({State.TRAINING, State.STOPPING, State.FAILED, State.STARTING}),
+    State.TRAINING: frozenset({State.UPLOADING, State.STOPPING, State.FAILED, State.STARTING}),
     State.UPLOADING: frozenset(
-        {State.COMPLETED, State.MAX_RUNTIME_EXCEEDED, State.STOPPING, State.FAILED}
+        {
+            State.COMPLETED,
+            State.MAX_RUNTIME_EXCEEDED,
+            State.STOPPING,
+            State.FAILED,
+            State.STARTING,
+        }
     ),
     # All
     State.STOPPING: frozenset({State.STOPPED, State.FAILED}),
@@ -89,7 +96,16 @@ TUNING_JOB = Kind(
 TRANSFORM_JOB = Kind(
     "TransformJob", "transform job", "TransformJobStatus", "TransformStartTime", "TransformEndTime"
 )
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (TRAINING_JOB, TUNING_JOB, TRANSFORM_JOB)}
+PROCESSING_JOB = Kind(
+    "ProcessingJob",
+    "processing job",
+    "ProcessingJobStatus",
+    "ProcessingStartTime",
+    "ProcessingEndTime",
+)
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind for kind in (TRAINING_JOB, TUNING_JOB, TRANSFORM_JOB, PROCESSING_JOB)
+}
 
 
 class IllegalTransitionError(Exception):

@@ -1,87 +1,52 @@
 """What CreateTrainingJob takes, and the job it makes.
 
-A tuning job's children come through here too. What this version cannot do (several instances, Pipe
-and FastFile mode, file systems, checkpoints, debugger rules ..) is refused by name when the job is
-created; what only data can tell fails the job after its start, as on AWS.
+A tuning job's children come through here too. What matinee cannot do (file systems, debugger rules,
+training plans ..) is refused by name when the job is created; what only data can tell fails the job
+after its start, as on AWS. A managed spot job is never interrupted here, and a warm pool keeps
+nothing warm: both are accepted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from matinee.sagemaker import algorithms
+from matinee.sagemaker import algorithms, artifacts, compute, hosts
 from matinee.sagemaker.algorithms import Algorithm
+from matinee.sagemaker.channel_requests import check_channels, with_defaults
 from matinee.sagemaker.context import Context
-from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.objects import join_uri, parse_uri
+from matinee.sagemaker.errors import ResourceLimitExceeded, ValidationException
+from matinee.sagemaker.requests import check_s3_uri, find_algorithm, refuse
 from matinee.sagemaker.states import TRAINING_JOB, State
 from matinee.sagemaker.store import Resource
+from matinee.sagemaker.training_inputs import CHECKPOINT_FOLDER
 
 DEFAULT_RUNTIME_SECONDS = 24 * 3600
 MAX_RUNTIME_SECONDS = 28 * 24 * 3600
 
 _UNSUPPORTED = frozenset(
     {
-        "CheckpointConfig",
         "DebugRuleConfigurations",
         "MlflowConfig",
         "ModelPackageConfig",
         "ProfilerRuleConfigurations",
-        "RemoteDebugConfig",
-        "RetryStrategy",
         "ServerlessJobConfig",
-        "SessionChainingConfig",
         "TensorBoardOutputConfig",
     }
 )
-_UNSUPPORTED_OF_ALGORITHM = frozenset(
-    {"ContainerArguments", "ContainerEntrypoint", "TrainingImageConfig"}
-)
+# These change nothing as long as they are switched off.
+_SWITCHES = {
+    "RemoteDebugConfig": "EnableRemoteDebug",
+    "SessionChainingConfig": "EnableSessionTagChaining",
+}
+_NOT_DESCRIBED = frozenset({"Tags", "SessionChainingConfig"})
 _UNSUPPORTED_OF_RESOURCES = frozenset(
-    {"InstanceGroups", "InstancePlacementConfig", "InstancePreferences", "TrainingPlanArn"}
+    {"InstancePlacementConfig", "InstancePreferences", "TrainingPlanArn"}
 )
-
-
-def refuse(where: str, members: Collection[str], unsupported: Collection[str]) -> None:
-    """Refuse members that this version would have to ignore.
-
-    Raises
-    ------
-    ValidationException
-        Some are there; it names them.
-    """
-    if found := sorted(set(members) & set(unsupported)):
-        raise ValidationException(f"not implemented by matinee: {where} with {', '.join(found)}")
-
-
-def check_s3_uri(member: str, uri: str) -> None:
-    """Refuse what is not ``s3://bucket/..``.
-
-    Raises
-    ------
-    ValidationException
-    """
-    try:
-        parse_uri(uri)
-    except ValueError as error:
-        raise ValidationException(f"{member}: {error}") from error
-
-
-def find_algorithm(context: Context, image: str) -> Algorithm:
-    """Return the algorithm of an image.
-
-    Raises
-    ------
-    ValidationException
-        Its repository is not registered.
-    """
-    try:
-        return algorithms.find(context.algorithms, image)
-    except algorithms.UnknownImageError as error:
-        raise ValidationException(str(error)) from error
+_OTHERS_FOLDERS = ("/opt/ml/input", "/opt/ml/model", "/opt/ml/output")
 
 
 def check(context: Context, request: Mapping[str, Any]) -> Algorithm:
@@ -91,22 +56,24 @@ def check(context: Context, request: Mapping[str, Any]) -> Algorithm:
     ------
     ValidationException
         It can be seen now that the job cannot run here, or not on AWS.
+    ResourceLimitExceeded
+        It asks for more instances than a job may have.
     """
     refuse("a training job", request, _UNSUPPORTED)
+    for member, switch in _SWITCHES.items():
+        refuse(member, {name for name, on in request.get(member, {}).items() if on}, {switch})
+    resources = request.get("ResourceConfig", {})
+    _check_resources(resources)
     algorithm = _check_algorithm(context, request)
-    _check_resources(request.get("ResourceConfig", {}))
     check_s3_uri("OutputDataConfig.S3OutputPath", request["OutputDataConfig"]["S3OutputPath"])
-    if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
-        raise ValidationException(
-            "not implemented by matinee: OutputDataConfig with CompressionType NONE"
-        )
-    _check_channels(request.get("InputDataConfig", ()))
-    runtime = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 1)
-    if runtime > MAX_RUNTIME_SECONDS:
-        raise ValidationException(
-            f"StoppingCondition.MaxRuntimeInSeconds {runtime} is over {MAX_RUNTIME_SECONDS} "
-            "(28 days)"
-        )
+    check_channels(
+        request.get("InputDataConfig", ()),
+        request["AlgorithmSpecification"]["TrainingInputMode"],
+        [group["instance_group_name"] for group in hosts.groups(resources)],
+    )
+    if "CheckpointConfig" in request:
+        _check_checkpoints(request["CheckpointConfig"])
+    _check_times(request)
     return algorithm
 
 
@@ -116,12 +83,17 @@ def _check_algorithm(context: Context, request: Mapping[str, Any]) -> Algorithm:
         raise ValidationException(
             "AlgorithmSpecification must name a TrainingImage; matinee has no algorithm resources"
         )
-    refuse("AlgorithmSpecification", specification, _UNSUPPORTED_OF_ALGORITHM)
-    _check_file_mode("AlgorithmSpecification.TrainingInputMode", specification["TrainingInputMode"])
+    refuse("AlgorithmSpecification", specification, {"TrainingImageConfig"})
     image = specification["TrainingImage"]
     algorithm = find_algorithm(context, image)
-    if not algorithm.train:
-        raise ValidationException(f"The image {image!r} is registered without a train command.")
+    try:
+        command = algorithm.command(
+            "train",
+            specification.get("ContainerEntrypoint", ()),
+            specification.get("ContainerArguments", ()),
+        )
+    except algorithms.NoCommandError as error:
+        raise ValidationException(f"The image {image!r} {error}.") from error
     definitions = specification.get("MetricDefinitions", ())
     if definitions and algorithm.metric_definitions:
         raise ValidationException(
@@ -129,7 +101,21 @@ def _check_algorithm(context: Context, request: Mapping[str, Any]) -> Algorithm:
             "Please retry the request without specifying metric definitions."
         )
     _check_definitions(definitions)
+    if request.get("EnableNetworkIsolation", False):
+        _check_isolation(request["ResourceConfig"], can_isolate=bool(command.image))
     return algorithm
+
+
+def _check_isolation(resources: Mapping[str, Any], *, can_isolate: bool) -> None:
+    if len(hosts.names(resources)) > 1:
+        raise ValidationException(
+            "not implemented by matinee: EnableNetworkIsolation for several instances"
+        )
+    if not can_isolate and not compute.can_isolate():
+        raise ValidationException(
+            "not implemented by matinee: EnableNetworkIsolation on this machine, which cannot give "
+            "a process a network of its own"
+        )
 
 
 def _check_definitions(definitions: Sequence[Mapping[str, str]]) -> None:
@@ -143,64 +129,66 @@ def _check_definitions(definitions: Sequence[Mapping[str, str]]) -> None:
             ) from error
 
 
-def _check_file_mode(member: str, mode: str) -> None:
-    if mode != "File":
-        raise ValidationException(f"not implemented by matinee: {member} {mode}; use File")
-
-
 def _check_resources(resources: Mapping[str, Any]) -> None:
     refuse("ResourceConfig", resources, _UNSUPPORTED_OF_RESOURCES)
-    for member in ("InstanceType", "InstanceCount", "VolumeSizeInGB"):
-        if member not in resources:
-            raise ValidationException(f"ResourceConfig must have {member}")
-    if (count := resources["InstanceCount"]) != 1:
-        raise ValidationException(
-            f"ResourceConfig.InstanceCount {count}: matinee trains on one instance"
+    alone = {"InstanceType", "InstanceCount"}
+    groups = resources.get("InstanceGroups", ())
+    if groups:
+        if found := sorted(alone & resources.keys()):
+            raise ValidationException(
+                f"ResourceConfig has InstanceGroups and {' and '.join(found)}; use one or the other"
+            )
+        names = [group["InstanceGroupName"] for group in groups]
+        if len(set(names)) < len(names):
+            raise ValidationException(
+                f"ResourceConfig.InstanceGroups has two groups of one name: {names}"
+            )
+    elif missing := sorted(alone - resources.keys()):
+        raise ValidationException(f"ResourceConfig must have {' and '.join(missing)}")
+    for place in groups or [resources]:
+        if place["InstanceCount"] < 1:
+            raise ValidationException(f"InstanceCount {place['InstanceCount']} is below 1")
+    count = sum(place["InstanceCount"] for place in groups or [resources])
+    if count > hosts.MAX_HOSTS:
+        raise ResourceLimitExceeded(
+            f"The job asks for {count} instances; a training job has at most {hosts.MAX_HOSTS}"
         )
 
 
-def _check_channels(channels: Sequence[Mapping[str, Any]]) -> None:
-    names = [channel["ChannelName"] for channel in channels]
-    for name, channel in zip(names, channels, strict=True):
-        where = f"channel {name!r}"
-        if names.count(name) > 1:
-            raise ValidationException(f"{where} is there twice; the names of channels are unique")
-        if name in {".", ".."}:
-            raise ValidationException(f"{where} cannot be the name of a folder")
-        refuse(where, channel, {"ShuffleConfig"})
-        refuse(f"{where}: DataSource", channel["DataSource"], _OTHER_SOURCES)
-        _check_file_mode(f"{where}: InputMode", channel.get("InputMode", "File"))
-        for member in ("CompressionType", "RecordWrapperType"):
-            if channel.get(member, "None") != "None":
-                raise ValidationException(
-                    f"{where}: {member} {channel[member]} is for Pipe input mode; in File mode "
-                    "leave it unset or set it to None"
-                )
-        if "S3DataSource" not in channel["DataSource"]:
-            raise ValidationException(f"{where} must have an S3DataSource")
-        _check_source(where, channel["DataSource"]["S3DataSource"])
-
-
-_OTHER_SOURCES = {"FileSystemDataSource", "DatasetSource"}
-
-
-def _check_source(where: str, source: Mapping[str, Any]) -> None:
-    check_data_type(where, source["S3DataType"])
-    check_s3_uri(f"{where}: S3Uri", source["S3Uri"])
-    refuse(where, source, {"InstanceGroupNames", "ModelAccessConfig", "HubAccessConfig"})
-
-
-def check_data_type(where: str, data_type: str) -> None:
-    """Refuse kinds of data source this version cannot read.
-
-    Raises
-    ------
-    ValidationException
-    """
-    if data_type not in {"S3Prefix", "ManifestFile"}:
+def _check_checkpoints(configuration: Mapping[str, str]) -> None:
+    check_s3_uri("CheckpointConfig.S3Uri", configuration["S3Uri"])
+    local = PurePosixPath(configuration.get("LocalPath", CHECKPOINT_FOLDER))
+    is_inside = local.is_relative_to("/opt/ml") and local != PurePosixPath("/opt/ml")
+    if not is_inside or ".." in local.parts:
         raise ValidationException(
-            f"not implemented by matinee: {where} with S3DataType {data_type}; "
-            "use S3Prefix or ManifestFile"
+            f"not implemented by matinee: CheckpointConfig.LocalPath {str(local)!r} outside of "
+            "/opt/ml"
+        )
+    if any(local.is_relative_to(folder) for folder in _OTHERS_FOLDERS):
+        raise ValidationException(
+            f"CheckpointConfig.LocalPath {str(local)!r} is in a folder that has another purpose"
+        )
+
+
+def _check_times(request: Mapping[str, Any]) -> None:
+    condition = request.get("StoppingCondition", {})
+    runtime = condition.get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_SECONDS)
+    if runtime > MAX_RUNTIME_SECONDS:
+        raise ValidationException(
+            f"StoppingCondition.MaxRuntimeInSeconds {runtime} is over {MAX_RUNTIME_SECONDS} "
+            "(28 days)"
+        )
+    wait = condition.get("MaxWaitTimeInSeconds")
+    if not request.get("EnableManagedSpotTraining", False):
+        if wait is not None:
+            raise ValidationException(
+                f"StoppingCondition.MaxWaitTimeInSeconds {wait} is for jobs with "
+                "EnableManagedSpotTraining"
+            )
+    elif wait is None or wait < runtime:
+        raise ValidationException(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+            "MaxRuntimeInSeconds"
         )
 
 
@@ -242,11 +230,9 @@ def new_job(
         "EnableInterContainerTrafficEncryption": False,
         "EnableManagedSpotTraining": False,
         "HyperParameters": {},
-        **{member: value for member, value in request.items() if member != "Tags"},
+        **{member: value for member, value in request.items() if member not in _NOT_DESCRIBED},
         "TrainingJobArn": arn,
-        "ModelArtifacts": {
-            "S3ModelArtifacts": join_uri(output["S3OutputPath"], f"{name}/output/model.tar.gz")
-        },
+        "ModelArtifacts": {"S3ModelArtifacts": artifacts.model_uri(output, name)},
         "TrainingJobStatus": State.STARTING.status,
         "SecondaryStatus": str(State.STARTING),
         "AlgorithmSpecification": {
@@ -267,21 +253,13 @@ def new_job(
         **described,
     }
     if "InputDataConfig" in request:
-        document["InputDataConfig"] = [_with_defaults(item) for item in request["InputDataConfig"]]
+        document["InputDataConfig"] = [with_defaults(item) for item in request["InputDataConfig"]]
     kept = {
         "folder": context.new_id(),
-        "hosts": ["algo-1"],
+        "hosts": hosts.names(request["ResourceConfig"]),
+        # By which its hosts know each other.
+        "secret": context.new_id(),
         **private,
     }
     status = State.STARTING.status
     return Resource(TRAINING_JOB.name, name, arn, status, now, now, document, kept, parent)
-
-
-def _with_defaults(channel: Mapping[str, Any]) -> dict[str, Any]:
-    source = channel["DataSource"]["S3DataSource"]
-    return {
-        "CompressionType": "None",
-        "RecordWrapperType": "None",
-        **channel,
-        "DataSource": {"S3DataSource": {"S3DataDistributionType": "FullyReplicated", **source}},
-    }

@@ -1,56 +1,44 @@
 """Drive a transform job: each object of its input through its model, the answers to S3.
 
-The answers to an object are put together in a file, and the files become objects of S3 when all of
-the input was tried: an object with a bad record has no output, the good ones have theirs, a job
-stopped before stores nothing. A server that takes the job up goes on with the serve process that
-still runs, and with the objects not yet answered.
+The objects are dealt out to the job's instances in the order of their keys. The answers to an
+object are put together in a file, and the files become objects of S3 when all of the input was
+tried: an object with a bad record has no output, the good ones have theirs, a job stopped before
+stores nothing. A server that takes the job up goes on with the serve processes that still run, and
+with the objects not yet answered.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import mmap
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import json
+import math
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from matinee.sagemaker import failures, serving
+from matinee.sagemaker import failures, log_events, serving, transform_requests
 from matinee.sagemaker.failures import JobFailedError
-from matinee.sagemaker.jobs import Job, ServerClosing, StopRequested, work_folder
-from matinee.sagemaker.model_server import InvocationError, ModelServer
-from matinee.sagemaker.objects import InputObject, ObjectsError, UnreachableError, join_uri
-from matinee.sagemaker.splitting import SplitError, bodies
+from matinee.sagemaker.invocations import Invocations, Plan, Watch
+from matinee.sagemaker.jobs import Job, StopRequested, work_folder
+from matinee.sagemaker.model_server import Pipeline
+from matinee.sagemaker.objects import InputObject, Objects, join_uri
 from matinee.sagemaker.states import State
+from matinee.sagemaker.transform_requests import DATA_LOG, MAX_PAYLOAD_MB
 
 BATCH_STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}
+# A container may write it either way.
+_STRATEGIES = {name: name for name in BATCH_STRATEGIES} | {
+    value: name for name, value in BATCH_STRATEGIES.items()
+}
 _DEFAULTS: Mapping[str, Any] = {
     "MaxConcurrentTransforms": 1,
     "MaxPayloadInMB": 6,
     "BatchStrategy": "MULTI_RECORD",
 }
 _FAILURES_NAMED = 3
-_FIRST_PAUSE_SECONDS = 0.1
-
-
-class _ObjectFailedError(Exception):
-    """An object of the input has no output; the message is a reason as in failures.py."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How the objects are cut, sent and put together."""
-
-    split_type: str
-    strategy: str
-    payload_bytes: int
-    concurrency: int
-    retries: int
-    headers: Mapping[str, str]
-    line_breaks: bool
+_UPLOADS = 8
 
 
 def drive(job: Job) -> None:
@@ -61,7 +49,7 @@ def drive(job: Job) -> None:
             job.describe(TransformStartTime=job.context.clock())
         _run(job)
     except StopRequested:
-        serving.end(job)
+        serving.end(job, _processes(job))
         job.move(State.STOPPED)
 
 
@@ -69,31 +57,40 @@ def _run(job: Job) -> None:
     resource = job.resource
     document, role = resource.document, resource.private["role"]
     source = document["TransformInput"]["DataSource"]["S3DataSource"]
+    objects = job.context.objects_for(role)
     with failures.input_failures(source["S3Uri"], region=job.context.region, role=role):
-        items = job.context.objects.inputs(source["S3DataType"], source["S3Uri"])
-    client = document["ModelClientConfig"]
-    server = serving.serving(
+        items = objects.inputs(source["S3DataType"], source["S3Uri"])
+    # An instance without an object would start a model for nothing.
+    instances = resource.private["instances"][: len(items)]
+    pipelines = serving.serving(
         job,
-        resource.private["container"],
+        instances,
+        resource.private["containers"],
         _environment(document),
-        client["InvocationsTimeoutInSeconds"],
+        document["ModelClientConfig"]["InvocationsTimeoutInSeconds"],
     )
-    plan = _plan(document, server.execution_parameters())
-    failed: list[str] = []
-    for item in items:
-        job.check()
-        try:
-            _transform(job, server, plan, item)
-        except _ObjectFailedError as error:
-            failed.append(str(error))
-        except JobFailedError as error:
-            # Without a model server there is no use in the rest; what is done is kept.
-            failed.insert(0, str(error))
-            break
-    _upload(job, items)
+    plan = _plan(job, document, pipelines[0].execution_parameters())
+    (job.folder / DATA_LOG).mkdir(exist_ok=True)
+    outputs = {item: _output_file(job, item) for item in items}
+    reasons, broken = _transform(job, instances, pipelines, plan, objects, outputs)
+    stored = [item for item in items if outputs[item].exists()]
+    _upload(job, objects, stored, outputs)
+    for reason in broken:
+        _log(job, reason)
+    for item, reason in reasons.items():
+        _log(job, f"{item.bucket}/{item.key}: {_sentence(reason, item)}")
+    failed = [*broken, *(reasons[item] for item in items if item in reasons)]
     if failed:
         raise JobFailedError(_reason(failed, len(items)))
     job.move(State.COMPLETED)
+
+
+def _processes(job: Job) -> list[str]:
+    private = job.resource.private
+    count = len(private["containers"])
+    return [
+        name for instance in private["instances"] for name in serving.processes(instance, count)
+    ]
 
 
 def _environment(document: Mapping[str, Any]) -> dict[str, str]:
@@ -108,53 +105,84 @@ def _environment(document: Mapping[str, Any]) -> dict[str, str]:
     return environment
 
 
-def _plan(document: Mapping[str, Any], preferred: Mapping[str, Any]) -> _Plan:
+def _plan(job: Job, document: Mapping[str, Any], preferred: Mapping[str, Any]) -> Plan:
     # The request decides, then the container, then the defaults.
     chosen = {name: preferred.get(name) or value for name, value in _DEFAULTS.items()}
     chosen |= {name: document[name] for name in _DEFAULTS if document.get(name)}
+    is_streamed = document.get("MaxPayloadInMB") == 0
+    try:
+        strategy = _STRATEGIES[chosen["BatchStrategy"]]
+        payload, concurrency = int(chosen["MaxPayloadInMB"]), int(chosen["MaxConcurrentTransforms"])
+        if not 0 < payload <= MAX_PAYLOAD_MB or concurrency < 1:
+            raise ValueError("a value is out of range")
+    except (KeyError, TypeError, ValueError) as error:
+        raise JobFailedError(
+            f"AlgorithmError: /execution-parameters: {json.dumps(preferred)[:200]}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    # What holds for a request holds for a container that asks for more.
+    concurrency = min(concurrency, max(1, MAX_PAYLOAD_MB // payload))
+    _log(
+        job,
+        f"MaxConcurrentTransforms={concurrency}, MaxPayloadInMB={0 if is_streamed else payload}, "
+        f"BatchStrategy={BATCH_STRATEGIES[strategy]}",
+    )
     transform_input, output = document["TransformInput"], document["TransformOutput"]
-    headers = {"Content-Type": transform_input.get("ContentType")}
-    headers["Accept"] = output.get("Accept")
-    is_single = chosen["BatchStrategy"] in {"SingleRecord", "SINGLE_RECORD"}
-    return _Plan(
+    return Plan(
         split_type=transform_input["SplitType"],
-        strategy="SingleRecord" if is_single else "MultiRecord",
-        payload_bytes=int(chosen["MaxPayloadInMB"]) * 1024**2,
-        concurrency=int(chosen["MaxConcurrentTransforms"]),
+        strategy=strategy,
+        payload_bytes=math.inf if is_streamed else payload * 1024**2,
+        concurrency=concurrency,
         retries=document["ModelClientConfig"]["InvocationsMaxRetries"],
-        headers={name: value for name, value in headers.items() if value},
+        content_type=transform_input.get("ContentType"),
+        accept=output.get("Accept"),
         line_breaks=output["AssembleWith"] == "Line",
+        is_gzip=transform_input["CompressionType"] == "Gzip",
+        processing=transform_requests.processing(document),
     )
 
 
-def _transform(job: Job, server: ModelServer, plan: _Plan, item: InputObject) -> None:
-    """Leave the whole output of an object in its file, if it is not there yet."""
-    output = _output_file(job, item)
-    if output.exists():
-        return
-    source, partial = output.with_suffix(".input"), output.with_suffix(".partial")
-    output.parent.mkdir(exist_ok=True)
-    try:
-        job.context.objects.download(item.bucket, item.key, source, check=job.check)
-        with _mapped(source) as data, partial.open("wb") as file:
-            for answer in _answers(job, server, plan, data):
-                file.write(answer)
-                if plan.line_breaks and not answer.endswith(b"\n"):
-                    file.write(b"\n")
-    except UnreachableError as error:
-        raise JobFailedError(failures.object_reason(error)) from error
-    except ObjectsError as error:
-        raise _ObjectFailedError(failures.object_reason(error)) from error
-    except SplitError as error:
-        raise _ObjectFailedError(f"ClientError: {item.uri}: {error}") from error
-    except InvocationError as error:
-        serving.refuse_ended(job)
-        is_clients = error.status is not None and 400 <= error.status < 500
-        fault = "ClientError" if is_clients else "AlgorithmError"
-        raise _ObjectFailedError(f"{fault}: {item.uri}: {error}") from error
-    finally:
-        source.unlink(missing_ok=True)
-    partial.replace(output)
+def _transform(
+    job: Job,
+    instances: Sequence[str],
+    pipelines: Sequence[Pipeline],
+    plan: Plan,
+    objects: Objects,
+    outputs: Mapping[InputObject, Path],
+) -> tuple[dict[InputObject, str], list[str]]:
+    """Take each instance's share through its model.
+
+    Returns
+    -------
+    tuple
+        Why objects have no output, and why instances gave up.
+    """
+    count = len(job.resource.private["containers"])
+    missing = {item: output for item, output in outputs.items() if not output.exists()}
+    (work_folder(job.folder) / "output").mkdir(exist_ok=True)
+    with ThreadPoolExecutor(len(instances), f"{job.name} instance") as pool:
+        shares = []
+        for number, (instance, pipeline) in enumerate(zip(instances, pipelines, strict=True)):
+            # Of all objects, not of the missing ones: the same whenever a server takes it up.
+            mine = list(outputs)[number :: len(instances)]
+            names = serving.processes(instance, count)
+            share = Invocations(job, names, pipeline, plan, objects, _inference(job))
+            shares.append(
+                pool.submit(share.run, {item: missing[item] for item in mine if item in missing})
+            )
+    reasons: dict[InputObject, str] = {}
+    broken = []
+    for done in shares:
+        found, given_up = done.result()
+        reasons |= found
+        if given_up:
+            broken.append(given_up)
+    return reasons, broken
+
+
+def _inference(job: Job) -> Callable[[], tuple[str, str]]:
+    start = f"{job.resource.document['TransformStartTime']:%Y-%m-%dT%H:%M:%SZ}"
+    return lambda: (str(uuid.UUID(hex=job.context.new_id())), start)
 
 
 def _output_file(job: Job, item: InputObject) -> Path:
@@ -162,67 +190,63 @@ def _output_file(job: Job, item: InputObject) -> Path:
     return work_folder(job.folder) / "output" / hashlib.sha256(item.name.encode()).hexdigest()
 
 
-@contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
-    if path.stat().st_size == 0:  # which cannot be mapped
-        yield b""
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        yield data
+def _upload(
+    job: Job,
+    objects: Objects,
+    stored: Sequence[InputObject],
+    outputs: Mapping[InputObject, Path],
+) -> None:
+    document, watch = job.resource.document, Watch(job)
+    prefix = document["TransformOutput"]["S3OutputPath"]
 
+    def upload(item: InputObject) -> None:
+        watch()
+        objects.upload(outputs[item], join_uri(prefix, f"{item.name}.out"))
 
-def _answers(
-    job: Job, server: ModelServer, plan: _Plan, data: mmap.mmap | bytes
-) -> Iterator[bytes]:
-    """Yield the answers in the order of the records, several requests under way at a time."""
-    under_way: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(plan.concurrency, f"{job.name} invocation") as pool:
+    with failures.object_failures(), ThreadPoolExecutor(_UPLOADS, f"{job.name} upload") as pool:
+        uploads = [pool.submit(upload, item) for item in stored]
         try:
-            cut = bodies(data, plan.split_type, plan.strategy, plan.payload_bytes)
-            for body in cut:
-                under_way.append(pool.submit(_invoke, job, server, plan, body))
-                if len(under_way) >= plan.concurrency:
-                    yield _result(job, under_way.popleft())
-            while under_way:
-                yield _result(job, under_way.popleft())
-        except (StopRequested, ServerClosing):
-            # Nobody waits for the other answers, which may take minutes.
-            server.abort()
-            raise
+            for done in uploads:
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if stored and "DataCaptureConfig" in document:
+            _capture(job, objects, stored)
 
 
-def _result(job: Job, answer: Future[bytes]) -> bytes:
-    while True:
-        with contextlib.suppress(TimeoutError):
-            return answer.result(timeout=1.0)
-        job.check()
+def _capture(job: Job, objects: Objects, stored: Sequence[InputObject]) -> None:
+    """Store lists of the objects that were read and written, as manifests."""
+    document = job.resource.document
+    hour = f"{document['TransformStartTime']:%Y/%m/%d/%H}"
+    first = stored[0]
+    sources = first.uri.removesuffix(first.name)
+    results = join_uri(document["TransformOutput"]["S3OutputPath"], "")
+    destination = document["DataCaptureConfig"]["DestinationS3Uri"]
+    names = [item.name for item in stored]
+    for folder, prefix, listed in (
+        ("input", sources, names),
+        ("output", results, [f"{name}.out" for name in names]),
+    ):
+        path = work_folder(job.folder) / f"captured-{folder}"
+        path.write_text(json.dumps([{"prefix": prefix}, *listed]))
+        objects.upload(path, join_uri(destination, f"{folder}/{hour}/{job.name}.jsonl"))
 
 
-def _invoke(job: Job, server: ModelServer, plan: _Plan, body: bytes) -> bytes:
-    for attempt in range(plan.retries + 1):
-        job.check()
-        try:
-            return server.invoke(body, plan.headers)
-        except InvocationError as error:
-            is_clients = error.status is not None and error.status < 500
-            if is_clients or attempt == plan.retries:
-                raise
-            serving.refuse_ended(job)
-            job.wait_for_change(job.changes, _FIRST_PAUSE_SECONDS * 2**attempt)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+def _log(job: Job, text: str) -> None:
+    """Write a line to the data log."""
+    folder, now = job.folder / DATA_LOG, job.context.clock()
+    folder.mkdir(exist_ok=True)
+    (folder / log_events.FILE_NAME).touch()
+    stamp = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}"
+    log_events.append(folder, int(now.timestamp() * 1000), f"{stamp}:[sagemaker logs]: {text}")
 
 
-def _upload(job: Job, items: list[InputObject]) -> None:
-    prefix = job.resource.document["TransformOutput"]["S3OutputPath"]
-    for item in items:
-        output = _output_file(job, item)
-        if output.exists():
-            job.check()
-            with failures.object_failures():
-                job.context.objects.upload(output, join_uri(prefix, f"{item.name}.out"))
+def _sentence(reason: str, item: InputObject) -> str:
+    """Return a reason without its class and without the object, which is said before."""
+    return reason.partition(": ")[2].removeprefix(f"{item.uri}: ")
 
 
-def _reason(failed: list[str], total: int) -> str:
+def _reason(failed: Sequence[str], total: int) -> str:
     fault, _, text = failed[0].partition(": ")
     if len(failed) == 1:
         return f"{fault}: {text}"

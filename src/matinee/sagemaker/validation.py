@@ -168,17 +168,37 @@ def _bounds(shape: Shape, verb: str, measure: Callable[[Any], float]) -> list[_R
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     r"""Compile a pattern of the models, which are written for Java.
 
-    Java's ``\w``, ``\d`` and ``\s`` are ASCII; its ``\p{L}`` (inside brackets in every model) does
-    not exist in Python and is spelt out.
+    Java's ``\w``, ``\d`` and ``\s`` are ASCII. What Python has not or writes otherwise is spelt
+    out: ``\p{L}``, pairs of surrogates, ``\z``, a quantifier after ``$``, a ``-`` after a class.
     """
-    python = re.sub(r"\\p\{(\w+)\}", lambda match: _category_ranges(match[1]), pattern)
-    return re.compile(python, re.ASCII)
+    for java, python in _JAVA:
+        pattern = pattern.replace(java, python)
+    pattern = re.sub(r"\$\{\d+,\d+\}", "$", pattern)
+    # An escape, \p{..} with or without brackets around it, or anything else.
+    parts = re.findall(r"\\p\{\w+\}|\\.|.", pattern, re.DOTALL)
+    inside, spelt = False, []
+    for part in parts:
+        if part.startswith(r"\p"):
+            ranges = _category_ranges(part[3:-1])
+            spelt.append(ranges if inside else f"[{ranges}]")
+        else:
+            inside = part == "[" or (inside and part != "]")
+            spelt.append(part)
+    return re.compile("".join(spelt), re.ASCII)
+
+
+_JAVA = (
+    (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010ffff"),
+    (r"\z", r"\Z"),
+    (r"[\w-_]", r"[\w\-_]"),
+)
+_ASCII_CATEGORIES = {"Alnum": "a-zA-Z0-9", "ASCII": r"\x00-\x7f", "Print": r"\x20-\x7e"}
 
 
 @functools.cache
 def _category_ranges(category: str) -> str:
-    if category == "Alnum":
-        return "a-zA-Z0-9"
+    if category in _ASCII_CATEGORIES:
+        return _ASCII_CATEGORIES[category]
     ranges: list[list[int]] = []
     # Planes 4 to 13 are empty, 15 and 16 private: leaving them out saves the first caller a second.
     for code in itertools.chain(range(0x40000), range(0xE0000, 0xF0000)):

@@ -1,13 +1,16 @@
 """SeaweedFS (`weed mini`) as the stack's S3: one process, loopback only, signed requests only.
 
 It refuses anonymous callers on every port: S3 wants signatures, and the HTTP doors of its inner
-services, which would read and write any object unasked, are shut (`-disableHttp`).
+services, which would read and write any object unasked, are shut (`-disableHttp`). Its STS gives
+the holder of the key pair temporary keys that may do less, which is how jobs get those of a role.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import secrets
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +65,7 @@ class SeaweedFS:
         return f"http://127.0.0.1:{self.first_port}"
 
     def prepare(self) -> None:
-        """Make the data folder and write the identities."""
+        """Make the data folder and write the identities and the key of temporary keys."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "data").mkdir(mode=0o700, exist_ok=True)
         identity = {
@@ -76,6 +79,15 @@ class SeaweedFS:
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         write_private(self.folder / "identities.json", json.dumps({"identities": [identity]}))
+        # Made once: temporary keys outlive a restart of the server.
+        if not (path := self.folder / "iam.json").exists():
+            sts = {
+                "issuer": "matinee",
+                "signingKey": b64encode(secrets.token_bytes(32)).decode(),
+                "tokenDuration": "1h",
+                "maxSessionLength": "12h",
+            }
+            write_private(path, json.dumps({"sts": sts, "policy": {"defaultEffect": "Deny"}}))
 
     def command(self) -> list[str]:
         """`weed mini` with every listener on loopback and AWS's strictness about buckets."""
@@ -100,6 +112,7 @@ class SeaweedFS:
             "-filer.localSocket=filer.sock",
             "-s3.localSocket=s3.sock",
             f"-s3.config={self.folder / 'identities.json'}",
+            f"-s3.iam.config={self.folder / 'iam.json'}",
             "-disableHttp",
             "-s3.autoCreateBucket=false",
             "-s3.allowDeleteBucketNotEmpty=false",

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy
 import pytest
 
-from matinee.fm.container.inputs import InputError, read_channel
+from matinee.fm.container.inputs import ChannelSource, InputError, read_channel
 from matinee.fm.data import SparseRows
 from matinee.fm.matinee_hyperparameters import MatineeHyperparameters
 from matinee.recordio import encode
 from tests.fm.container.processes import CLASSIFIER, REGRESSOR, Job, ratings, stars
+
+TRAIN = ChannelSource("train", is_pipe=False, is_sharded=False)
 
 
 def hyperparameters(**changes: str) -> MatineeHyperparameters:
@@ -21,7 +23,7 @@ def test_a_channel_s_records(tmp_path: Path) -> None:
         "train", {"b": encode(ratings(1), stars(1)), "a": encode(ratings(2), stars(2))}
     )
 
-    channel = read_channel(tmp_path, "train", hyperparameters())
+    channel = read_channel(tmp_path, TRAIN, hyperparameters())
 
     assert isinstance(channel.features, SparseRows)
     assert channel.features.indices.tolist() == [0, 3, 1, 3, 0, 3]
@@ -51,24 +53,24 @@ def test_without_a_cache_nothing_is_left_in_the_job_s_folder(tmp_path: Path) -> 
 def test_what_is_in_the_cache_is_checked_for_every_job(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     Job(tmp_path).add("train", {"a": encode(ratings(3, width=8), stars(3))})
-    read_channel(tmp_path, "train", hyperparameters(feature_dim="8"), cache)
+    read_channel(tmp_path, TRAIN, hyperparameters(feature_dim="8"), cache)
 
     with pytest.raises(InputError, match="channel 'train', file 'a': sparse records are 8 wide"):
-        read_channel(tmp_path, "train", hyperparameters(), cache)
+        read_channel(tmp_path, TRAIN, hyperparameters(), cache)
     kind = CLASSIFIER["predictor_type"]
     classifier = hyperparameters(feature_dim="8", predictor_type=kind)
     with pytest.raises(InputError, match=r"channel 'train', file 'a': label of record 1 is 2\.0"):
-        read_channel(tmp_path, "train", classifier, cache)
+        read_channel(tmp_path, TRAIN, classifier, cache)
 
 
 def test_dense_records_of_another_width_are_refused_from_the_cache(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     dense = numpy.ones((3, 5), dtype=numpy.float32)
     Job(tmp_path).add("train", {"a": encode(dense, stars(3))})
-    read_channel(tmp_path, "train", hyperparameters(feature_dim="5"), cache)
+    read_channel(tmp_path, TRAIN, hyperparameters(feature_dim="5"), cache)
 
     with pytest.raises(InputError, match="file 'a': dense records hold 5 values but feature_dim"):
-        read_channel(tmp_path, "train", hyperparameters(), cache)
+        read_channel(tmp_path, TRAIN, hyperparameters(), cache)
 
 
 def test_a_record_at_fault_is_counted_in_its_file(tmp_path: Path) -> None:
@@ -77,4 +79,4 @@ def test_a_record_at_fault_is_counted_in_its_file(tmp_path: Path) -> None:
     Job(tmp_path).add("train", {"a": encode(ratings(5), stars(5)), "b": encode(wrong, stars(3))})
 
     with pytest.raises(InputError, match="'train', file 'b': feature 2 of record 2 is nan"):
-        read_channel(tmp_path, "train", hyperparameters())
+        read_channel(tmp_path, TRAIN, hyperparameters())

@@ -9,6 +9,7 @@ import scipy.sparse
 
 from matinee.fm.container import payloads
 from matinee.fm.container.payloads import JSON, JSON_LINES, RECORDIO, MediaTypeError, PayloadError
+from matinee.fm.data import SparseRows
 from matinee.recordio import decode_predictions, encode
 
 DENSE = {"features": [1.0, 0, 2.5]}
@@ -19,8 +20,11 @@ ROW = [1.0, 0.0, 2.5]
 
 
 def rows(features: Any) -> Any:
+    if isinstance(features, SparseRows):
+        parts = (features.data, features.indices, features.indptr)
+        features = scipy.sparse.csr_matrix(parts, shape=features.shape).toarray()
     assert features.dtype == numpy.float32
-    return (features.toarray() if scipy.sparse.issparse(features) else features).tolist()
+    return features.tolist()
 
 
 @pytest.mark.parametrize("instance", [DENSE, LONG, SPARSE], ids=["short", "long", "sparse"])

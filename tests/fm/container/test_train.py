@@ -325,10 +325,11 @@ def test_diverging_training_leaves_no_model(job: Job) -> None:
 @pytest.mark.parametrize(
     ("configuration", "problem"),
     [
-        ({"TrainingInputMode": "Pipe"}, "TrainingInputMode 'Pipe' isn't supported, only File"),
+        ({"TrainingInputMode": "Tape"}, "TrainingInputMode 'Tape' isn't supported, only File"),
         ({"ContentType": "text/csv"}, "ContentType 'text/csv' isn't supported, only application/x"),
         ({"RecordWrapperType": "RecordIO"}, "RecordWrapperType 'RecordIO' isn't supported"),
-        ({"CompressionType": "Gzip"}, "CompressionType 'Gzip' isn't supported"),
+        ({"CompressionType": "Zip"}, "CompressionType 'Zip' isn't supported"),
+        ({"S3DistributionType": "Some"}, "S3DistributionType 'Some' isn't supported"),
     ],
 )
 def test_an_unsupported_channel_is_named(
@@ -345,10 +346,11 @@ def test_channels_are_train_and_test(job: Job) -> None:
     check_failure(job, "ClientError", "the channel 'train' is required; the job has ['test']")
 
 
-def test_one_instance_trains(job: Job) -> None:
+@pytest.mark.parametrize("host", ["algo-3", "algo-0", "main"])
+def test_a_host_is_one_of_the_job_s(job: Job, host: str) -> None:
     hosts = ["algo-1", "algo-2"]
-    job.write_config("resourceconfig", {"current_host": "algo-1", "hosts": hosts})
-    check_failure(job, "ClientError", "the job has the instances ['algo-1', 'algo-2']")
+    job.write_config("resourceconfig", {"current_host": host, "hosts": hosts})
+    check_failure(job, "AlgorithmError", f"resourceconfig.json: {'current_' * (host == 'algo-3')}")
 
 
 def test_a_seed_must_be_a_natural_number(job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -124,8 +125,10 @@ def processes(folder: Path) -> list[psutil.Process]:
 
 def end_processes(folder: Path) -> None:
     if (folder / "process.json").exists():
-        for process in processes(folder):
-            process.kill()
+        # One may end by itself meanwhile.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in processes(folder):
+                process.kill()
 
 
 class Jobs:
@@ -230,11 +233,12 @@ class Jobs:
         lines = [line for log in logs if log.exists() for line in log.read_text().splitlines()]
         return [json.loads(line)[1] for line in lines]
 
-    def model(self, description: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the algorithm saved of what it found."""
+    def model(self, description: Mapping[str, Any], host: str = "") -> dict[str, Any]:
+        """Return what the algorithm saved of what it found, on one of several hosts."""
+        assert description["TrainingJobStatus"] != "Failed", description["FailureReason"]
         archive = self.get(description["ModelArtifacts"]["S3ModelArtifacts"])
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            file = tar.extractfile("found.json")
+            file = tar.extractfile(f"found-{host}.json" if host else "found.json")
             assert file is not None
             found: dict[str, Any] = json.load(file)
             return found

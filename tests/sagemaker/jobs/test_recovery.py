@@ -140,4 +140,5 @@ def test_an_unreachable_s3_fails_the_job(object_store: ObjectStore, tmp_path: Pa
         caller.close()
         server.close()
     assert described["TrainingJobStatus"] == "Failed"
-    assert described["FailureReason"].startswith("InternalServerError: s3://matinee/")
+    assert described["FailureReason"].startswith("InternalServerError: ")
+    assert "http://127.0.0.1:9/" in described["FailureReason"]

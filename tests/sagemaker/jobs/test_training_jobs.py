@@ -15,6 +15,7 @@ from matinee.sagemaker.host import started_at
 from tests.sagemaker.jobs.conftest import (
     IMAGE,
     LOSS,
+    RESOURCES,
     ROLE,
     Jobs,
     channel,
@@ -49,7 +50,16 @@ def test_a_job_completes_with_its_model_in_s3(jobs: Jobs) -> None:
         },
         "resourceconfig.json": {
             "current_host": "algo-1",
+            "current_instance_type": "ml.m5.large",
+            "current_group_name": "homogeneousCluster",
             "hosts": ["algo-1"],
+            "instance_groups": [
+                {
+                    "instance_group_name": "homogeneousCluster",
+                    "instance_type": "ml.m5.large",
+                    "hosts": ["algo-1"],
+                }
+            ],
             "network_interface_name": "lo",
         },
     }
@@ -262,6 +272,14 @@ def with_channel(**changes: Any) -> dict[str, Any]:
     return {"InputDataConfig": [{**channel("train", "s3://bucket/data"), **changes}]}
 
 
+def with_source(**changes: Any) -> dict[str, Any]:
+    return {"InputDataConfig": [channel("train", "s3://bucket/data", **changes)]}
+
+
+def group(name: str, count: int = 1, kind: str = "ml.m5.large") -> dict[str, Any]:
+    return {"InstanceGroupName": name, "InstanceType": kind, "InstanceCount": count}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -273,10 +291,6 @@ def with_channel(**changes: Any) -> dict[str, Any]:
                 }
             },
             "Cannot find repository: repo/other of image 'repo/other:1'",
-        ),
-        (
-            {"AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "Pipe"}},
-            "not implemented by matinee: AlgorithmSpecification.TrainingInputMode Pipe; use File",
         ),
         (
             {
@@ -299,14 +313,39 @@ def with_channel(**changes: Any) -> dict[str, Any]:
             "You can't override the metric definitions for Amazon SageMaker algorithms.",
         ),
         (
+            {"ResourceConfig": {**RESOURCES, "InstanceCount": 0}},
+            "InstanceCount 0 is below 1",
+        ),
+        ({"ResourceConfig": {"InstanceCount": 1}}, "ResourceConfig must have InstanceType"),
+        (
+            {"ResourceConfig": {**RESOURCES, "InstanceGroups": [group("a")]}},
+            "ResourceConfig has InstanceGroups and InstanceCount and InstanceType",
+        ),
+        (
+            {"ResourceConfig": {"InstanceGroups": [group("a"), group("a")]}},
+            "ResourceConfig.InstanceGroups has two groups of one name: ['a', 'a']",
+        ),
+        (
+            {"EnableNetworkIsolation": True, "ResourceConfig": {**RESOURCES, "InstanceCount": 2}},
+            "not implemented by matinee: EnableNetworkIsolation for several instances",
+        ),
+        (
+            {"RemoteDebugConfig": {"EnableRemoteDebug": True}},
+            "not implemented by matinee: RemoteDebugConfig with EnableRemoteDebug",
+        ),
+        (
+            {"TensorBoardOutputConfig": {"S3OutputPath": "s3://bucket/logs"}},
+            "not implemented by matinee: a training job with TensorBoardOutputConfig",
+        ),
+        (
             {
-                "ResourceConfig": {
-                    "InstanceType": "ml.m5.large",
-                    "InstanceCount": 2,
-                    "VolumeSizeInGB": 1,
+                "AlgorithmSpecification": {
+                    "TrainingImage": "factorization-machines",
+                    "TrainingInputMode": "File",
+                    "ContainerEntrypoint": ["python3"],
                 }
             },
-            "ResourceConfig.InstanceCount 2: matinee trains on one instance",
+            "The image 'factorization-machines' takes no ContainerEntrypoint.",
         ),
         (
             {"RoleArn": "arn:aws:iam::000000000000:role/unknown"},
@@ -321,8 +360,24 @@ def with_channel(**changes: Any) -> dict[str, Any]:
             "StoppingCondition.MaxRuntimeInSeconds 2419201 is over 2419200 (28 days)",
         ),
         (
-            {"CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints"}},
-            "not implemented by matinee: a training job with CheckpointConfig",
+            {"EnableManagedSpotTraining": True, "StoppingCondition": {"MaxRuntimeInSeconds": 9}},
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to",
+        ),
+        (
+            {"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}},
+            "StoppingCondition.MaxWaitTimeInSeconds 9 is for jobs with EnableManagedSpotTraining",
+        ),
+        (
+            {"CheckpointConfig": {"S3Uri": "https://bucket/checkpoints"}},
+            "CheckpointConfig.S3Uri: 'https://bucket/checkpoints' is not an S3 URI",
+        ),
+        (
+            {"CheckpointConfig": {"S3Uri": "s3://bucket/", "LocalPath": "/opt/ml/../etc"}},
+            "not implemented by matinee: CheckpointConfig.LocalPath '/opt/ml/../etc' outside of",
+        ),
+        (
+            {"CheckpointConfig": {"S3Uri": "s3://bucket/", "LocalPath": "/opt/ml/model/sub"}},
+            "CheckpointConfig.LocalPath '/opt/ml/model/sub' is in a folder that has another",
         ),
         (
             {"InputDataConfig": with_channel()["InputDataConfig"] * 2},
@@ -330,7 +385,29 @@ def with_channel(**changes: Any) -> dict[str, Any]:
         ),
         (with_channel(ChannelName=".."), "channel '..' cannot be the name of a folder"),
         (with_channel(CompressionType="Gzip"), "CompressionType Gzip is for Pipe input mode"),
-        (with_channel(ShuffleConfig={"Seed": 1}), "channel 'train' with ShuffleConfig"),
+        (
+            with_channel(InputMode="FastFile", RecordWrapperType="RecordIO"),
+            "RecordWrapperType RecordIO is for Pipe input mode; in FastFile mode",
+        ),
+        (with_source(S3DataType="Converse"), "channel 'train' with S3DataType Converse"),
+        (
+            with_source(S3DataType="AugmentedManifestFile", AttributeNames=["a"]),
+            "channel 'train': S3DataType AugmentedManifestFile is for Pipe input mode, not File",
+        ),
+        (with_source(AttributeNames=["a"]), "AttributeNames are for S3DataType"),
+        (
+            with_source(InstanceGroupNames=["other"]),
+            "InstanceGroupNames ['other'] are not among the job's groups ['homogeneousCluster']",
+        ),
+        (
+            {
+                "InputDataConfig": [
+                    {**channel("a", "s3://bucket/data"), "InputMode": "Pipe"},
+                    channel("a_0", "s3://bucket/data"),
+                ]
+            },
+            "channel 'a_0' has the name of a pipe of channel 'a'",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_at_once(jobs: Jobs, changes: dict[str, Any], said: str) -> None:
@@ -340,3 +417,107 @@ def test_what_cannot_run_is_refused_at_once(jobs: Jobs, changes: dict[str, Any],
     assert code == "ValidationException"
     assert said in message
     assert refusal(jobs.sagemaker.describe_training_job, TrainingJobName=name)
+
+
+def test_more_instances_than_a_job_may_have_are_refused(jobs: Jobs) -> None:
+    name = jobs.new_name("refused")
+    resources = {"InstanceGroups": [group("a", 20), group("b", 1)], "VolumeSizeInGB": 1}
+    request = {**jobs.training_request(name), "ResourceConfig": resources}
+    code, message = refusal(jobs.sagemaker.create_training_job, **request)
+    assert code == "ResourceLimitExceeded"
+    assert message == "The job asks for 21 instances; a training job has at most 20"
+
+
+def test_a_job_may_bring_its_own_entrypoint(jobs: Jobs) -> None:
+    specification = {
+        "TrainingImage": "matinee-python",
+        "TrainingInputMode": "File",
+        "ContainerEntrypoint": ["/bin/sh", "-c"],
+        "ContainerArguments": ['echo "$0" >"$SAGEMAKER_BASE_DIR/model/said"; exit 3'],
+    }
+    described = jobs.trained(jobs.train({"AlgorithmSpecification": specification}))
+    assert described["FailureReason"].endswith("exit code: 3")
+    assert described["AlgorithmSpecification"]["ContainerEntrypoint"] == ["/bin/sh", "-c"]
+
+
+def test_a_model_may_be_stored_as_single_objects(jobs: Jobs) -> None:
+    output = {"S3OutputPath": jobs.uri("models"), "CompressionType": "NONE"}
+    name = jobs.train({"OutputDataConfig": output}, small_model="1")
+    described = jobs.trained(name)
+    uri = jobs.uri(f"models/{name}/output/model/")
+    assert described["ModelArtifacts"] == {"S3ModelArtifacts": uri}
+    assert described["OutputDataConfig"]["CompressionType"] == "NONE"
+    assert jobs.get(f"{uri}found.json") == b"{}"
+
+
+def test_a_spot_job_is_not_interrupted(jobs: Jobs) -> None:
+    condition = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600}
+    changes = {"EnableManagedSpotTraining": True, "StoppingCondition": condition}
+    described = jobs.trained(jobs.train(changes))
+    assert described["TrainingJobStatus"] == "Completed"
+    assert described["StoppingCondition"] == condition
+    assert described["BillableTimeInSeconds"] == described["TrainingTimeInSeconds"]
+
+
+def test_a_warm_pool_ends_with_its_job(jobs: Jobs, gate: Path) -> None:
+    resources = {"ResourceConfig": {**RESOURCES, "KeepAlivePeriodInSeconds": 60}}
+    name = jobs.train(resources, wait_for=str(gate))
+    assert jobs.describe(name)["WarmPoolStatus"] == {"Status": "InUse"}
+    update = jobs.sagemaker.update_training_job
+    answer = update(TrainingJobName=name, ResourceConfig={"KeepAlivePeriodInSeconds": 90})
+    assert answer["TrainingJobArn"] == jobs.describe(name)["TrainingJobArn"]
+    assert jobs.describe(name)["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 90
+    listed = jobs.sagemaker.list_training_jobs(WarmPoolStatusEquals="InUse")["TrainingJobSummaries"]
+    assert [job["TrainingJobName"] for job in listed] == [name]
+    gate.touch()
+    pool = {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 0}
+    assert jobs.trained(name)["WarmPoolStatus"] == pool
+    request = {"TrainingJobName": name, "ResourceConfig": {"KeepAlivePeriodInSeconds": 0}}
+    code, message = refusal(update, **request)
+    assert (code, "has no warm pool" in message) == ("ValidationException", True)
+
+
+def test_an_update_changes_nothing_that_is_not_there(jobs: Jobs) -> None:
+    name, update = jobs.train(), jobs.sagemaker.update_training_job
+    update(TrainingJobName=name, ProfilerConfig={"DisableProfiler": True})
+    assert jobs.describe(name)["ProfilerConfig"] == {"DisableProfiler": True}
+    for member, value, said in (
+        ("ProfilerConfig", {"DisableProfiler": False}, "ProfilerConfig with DisableProfiler false"),
+        ("ProfilerConfig", {"S3OutputPath": "s3://b/c"}, "ProfilerConfig with S3OutputPath"),
+        ("RemoteDebugConfig", {"EnableRemoteDebug": True}, "RemoteDebugConfig"),
+    ):
+        code, message = refusal(update, TrainingJobName=name, **{member: value})
+        assert (code, message) == ("ValidationException", f"not implemented by matinee: {said}")
+    missing = refusal(update, TrainingJobName="nobody")
+    assert missing == ("ResourceNotFound", "Requested resource not found.")
+
+
+def test_a_job_that_has_ended_can_be_deleted(jobs: Jobs, gate: Path) -> None:
+    name, delete = jobs.train(wait_for=str(gate)), jobs.sagemaker.delete_training_job
+    code, message = refusal(delete, TrainingJobName=name)
+    assert code == "ResourceInUse"
+    assert f"The training job '{name}' is in status InProgress" in message
+    gate.touch()
+    described = jobs.trained(name)
+    folder = jobs.folder(name).parent
+    delete(TrainingJobName=name)
+    assert refusal(jobs.sagemaker.describe_training_job, TrainingJobName=name)[0] == (
+        "ValidationException"
+    )
+    until(lambda: not folder.exists())
+    assert jobs.get(described["ModelArtifacts"]["S3ModelArtifacts"])
+    assert refusal(delete, TrainingJobName=name)[0] == "ResourceNotFound"
+    jobs.sagemaker.create_training_job(**jobs.training_request(name))
+    assert jobs.trained(name)["TrainingJobStatus"] == "Completed"
+
+
+def test_a_slow_expression_costs_its_metric_only(jobs: Jobs) -> None:
+    specification = {
+        "TrainingImage": IMAGE,
+        "TrainingInputMode": "File",
+        "MetricDefinitions": [{"Name": "slow", "Regex": "(a+)+$"}, LOSS],
+    }
+    name = jobs.train({"AlgorithmSpecification": specification}, print="a" * 64 + "b", x="0.75")
+    described = jobs.trained(name)
+    assert [item["MetricName"] for item in described["FinalMetricDataList"]] == ["loss"]
+    assert jobs.log_lines(name)[-1].startswith("matinee: metric 'slow' is dropped")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.sagemaker.jobs.conftest import LOSS, Jobs, refusal, until
+from matinee.sagemaker.store import Store
+from tests.sagemaker.jobs.conftest import LOSS, RESOURCES, Jobs, refusal, until
 
 RANGES = {"ContinuousParameterRanges": [{"Name": "x", "MinValue": "0", "MaxValue": "1"}]}
 
@@ -24,6 +27,38 @@ def create(jobs: Jobs, hyperparameters: dict[str, str] | None = None, /, **chang
     request["TrainingJobDefinition"]["StaticHyperParameters"] = hyperparameters or {}
     jobs.sagemaker.create_hyper_parameter_tuning_job(**request)
     return name
+
+
+def grid(*printed: str, parallel: int = 1, **changes: Any) -> dict[str, Any]:
+    """Return a config that prints these texts, one a trial, in this order."""
+    return {
+        "Strategy": "Grid",
+        "ParameterRanges": printing(*printed),
+        "ResourceLimits": {"MaxParallelTrainingJobs": parallel},
+        **changes,
+    }
+
+
+def printing(*printed: str) -> dict[str, Any]:
+    return {"CategoricalParameterRanges": [{"Name": "print", "Values": list(printed)}]}
+
+
+def statuses(jobs: Jobs, name: str) -> list[str]:
+    return [child["TrainingJobStatus"] for child in jobs.children(name)]
+
+
+def completed(jobs: Jobs, name: str) -> dict[str, Any]:
+    """Return the description of a tuning job that must complete."""
+    described = jobs.tuned(name)
+    assert described["HyperParameterTuningJobStatus"] == "Completed", described.get("FailureReason")
+    return described
+
+
+def objectives(jobs: Jobs, name: str) -> list[float]:
+    return [
+        child["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+        for child in jobs.children(name)
+    ]
 
 
 def tuned_values(jobs: Jobs, name: str) -> list[dict[str, str]]:
@@ -67,10 +102,21 @@ def test_a_tuning_job_finds_its_best_trial(jobs: Jobs) -> None:
 
 
 def test_a_trial_is_a_training_job_of_its_own(jobs: Jobs) -> None:
-    name = create(jobs, {"print": "hello"}, ResourceLimits=limits(1, 1))
+    name = jobs.new_name("tune")
+    request = jobs.tuning_request(name, ResourceLimits=limits(1, 1))
+    tags = [{"Key": "team", "Value": "films"}]
+    definition = request["TrainingJobDefinition"]
+    definition["StaticHyperParameters"] = {"print": "hello"}
+    definition["HyperParameterTuningResourceConfig"] = {
+        "InstanceConfigs": [definition.pop("ResourceConfig")],
+        "AllocationStrategy": "Prioritized",
+    }
+    jobs.sagemaker.create_hyper_parameter_tuning_job(**request, Tags=tags)
     arn = jobs.tuned(name)["HyperParameterTuningJobArn"]
     (child,) = jobs.children(name)
     described = jobs.describe(child["TrainingJobName"])
+    assert described["ResourceConfig"] == RESOURCES
+    assert jobs.sagemaker.list_tags(ResourceArn=described["TrainingJobArn"])["Tags"] == tags
     assert described["TrainingJobStatus"] == "Completed"
     assert described["TuningJobArn"] == arn
     assert described["HyperParameters"] == {
@@ -169,6 +215,22 @@ def test_a_job_whose_trials_all_fail_fails(jobs: Jobs) -> None:
     assert many["TrainingJobStatusCounters"]["NonRetryableError"] == 5
 
 
+def test_an_internal_error_is_tried_again(jobs: Jobs) -> None:
+    name = jobs.new_name("tune")
+    request = jobs.tuning_request(name, **grid("loss=1;", ResourceLimits=limits(1, 1)))
+    definition = request["TrainingJobDefinition"]
+    definition["StaticHyperParameters"] = {"failure": "InternalServerError: again", "exit": "1"}
+    definition["RetryStrategy"] = {"MaximumRetryAttempts": 1}
+    jobs.sagemaker.create_hyper_parameter_tuning_job(**request)
+    described = jobs.tuned(name)
+    assert described["HyperParameterTuningJobStatus"] == "Failed"
+    assert described["TrainingJobStatusCounters"]["RetryableError"] == 1
+    assert described["TrainingJobDefinition"]["RetryStrategy"] == {"MaximumRetryAttempts": 1}
+    (child,) = jobs.children(name)
+    transitions = jobs.describe(child["TrainingJobName"])["SecondaryStatusTransitions"]
+    assert [item["Status"] for item in transitions].count("Starting") == 2
+
+
 def test_a_job_without_any_objective_fails(jobs: Jobs) -> None:
     ranges = {"CategoricalParameterRanges": [{"Name": "print", "Values": ["a", "b"]}]}
     changes = {"ParameterRanges": ranges, "ResourceLimits": limits(2, 1)}
@@ -196,6 +258,27 @@ def test_the_next_server_repeats_no_trial(mortal: Jobs, gate: Path) -> None:
     assert described["HyperParameterTuningJobStatus"] == "Completed", described.get("FailureReason")
     assert described["TrainingJobStatusCounters"]["Completed"] == 5
     assert tuned_values(mortal, name) == tuned_values(mortal, undisturbed)
+
+
+def test_a_job_ends_in_time(mortal: Jobs) -> None:
+    limit = {"MaxParallelTrainingJobs": 1, "MaxRuntimeInSeconds": 120}
+    name = create(mortal, **grid("loss=1;", "pause", "loss=2;", ResourceLimits=limit))
+    until(lambda: len(mortal.children(name)) == 2)
+    mortal.server.end(signal.SIGKILL)
+    # It was created so much earlier.
+    store = Store(f"sqlite:///{mortal.server.state}/sagemaker.sqlite")
+    back = timedelta(seconds=121)
+    store.update(
+        "HyperParameterTuningJob",
+        name,
+        lambda job: dataclasses.replace(job, created=job.created - back),
+    )
+    store.close()
+    mortal.server.start()
+    described = completed(mortal, name)
+    assert statuses(mortal, name) == ["Completed", "Stopped"]
+    assert described["BestTrainingJob"]["TunedHyperParameters"] == {"print": "loss=1;"}
+    assert described["ConsumedResources"]["RuntimeInSeconds"] >= 121
 
 
 def test_names_are_unique_and_unknown_ones_not_found(jobs: Jobs) -> None:
@@ -231,11 +314,20 @@ def continuous(**changes: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"Strategy": "Grid"}, "not implemented by matinee: Strategy Grid"),
-        ({"Strategy": "Hyperband"}, "not implemented by matinee: Strategy Hyperband"),
+        ({"Strategy": "Grid"}, "for categorical hyperparameters only; these are not: x"),
+        ({"Strategy": "Hyperband"}, "HyperbandStrategyConfig must have MaxResource"),
         (
-            {"TuningJobCompletionCriteria": {"TargetObjectiveMetricValue": 0.5}},
-            "with TuningJobCompletionCriteria",
+            {
+                "Strategy": "Hyperband",
+                "StrategyConfig": {"HyperbandStrategyConfig": {"MaxResource": 9}},
+                "TrainingJobEarlyStoppingType": "Auto",
+            },
+            "TrainingJobEarlyStoppingType must be Off to use Hyperband",
+        ),
+        ({"StrategyConfig": {}}, "StrategyConfig is for the Hyperband strategy, not for Bayesian"),
+        (
+            {"ParameterRanges": {"AutoParameters": [{"Name": "x", "ValueHint": "1"}]}},
+            "not implemented by matinee: ParameterRanges with AutoParameters",
         ),
         (
             {"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "other"}},

@@ -186,3 +186,45 @@ def test_a_made_up_token_is_refused(front: Front, token: str) -> None:
     front.add_job("TrainingJob", "a", LOG)
     with pytest.raises(ClientError, match="nextToken is invalid"):
         read(front, nextToken=token)
+
+
+def test_describes_the_groups(front: Front) -> None:
+    front.add_job("TrainingJob", "a", LOG)
+    client = front.client("logs")
+    pages = client.get_paginator("describe_log_groups").paginate(PaginationConfig={"PageSize": 2})
+    names = [[group["logGroupName"] for group in page["logGroups"]] for page in pages]
+    assert names == [
+        ["/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs"],
+        ["/aws/sagemaker/TransformJobs"],
+    ]
+    (group,) = client.describe_log_groups(logGroupNamePrefix=GROUP)["logGroups"]
+    assert group == {
+        "logGroupName": GROUP,
+        "arn": f"arn:aws:logs:us-east-1:000000000000:log-group:{GROUP}:*",
+        "logGroupArn": f"arn:aws:logs:us-east-1:000000000000:log-group:{GROUP}",
+        "logGroupClass": "STANDARD",
+        "creationTime": int(NOON.timestamp() * 1000),
+    }
+
+
+@pytest.mark.parametrize(
+    ("request_", "count"),
+    [
+        ({"logGroupNamePattern": "form"}, 1),
+        ({"logGroupClass": "DELIVERY"}, 0),
+        ({"logGroupIdentifiers": [GROUP]}, 1),
+        ({"logGroupNamePrefix": "/aws/lambda"}, 0),
+    ],
+)
+def test_some_groups(front: Front, request_: dict[str, Any], count: int) -> None:
+    assert len(front.client("logs").describe_log_groups(**request_)["logGroups"]) == count
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [{"nextToken": "x"}, {"logGroupNamePrefix": "a", "logGroupNamePattern": "a"}],
+)
+def test_groups_that_cannot_be_asked_for(front: Front, request_: dict[str, Any]) -> None:
+    with pytest.raises(ClientError) as call:
+        front.client("logs").describe_log_groups(**request_)
+    assert call.value.response["Error"]["Code"] == "InvalidParameterException"

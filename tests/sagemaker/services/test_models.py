@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from matinee.sagemaker.services.models import containers_of, find_model
 from tests.conftest import ObjectStore
 from tests.sagemaker.conftest import NOON, ROLE_ARN, Front
 
@@ -113,12 +114,50 @@ def test_one_container_in_a_list_is_a_model(front: Front) -> None:
     assert client.describe_model(ModelName="a")["Containers"] == [{"Image": IMAGE}]
 
 
+def test_a_pipeline_is_a_model(front: Front) -> None:
+    client = front.client("sagemaker")
+    containers = [{"Image": IMAGE}, {"Image": IMAGE}]
+    client.create_model(ModelName="a", Containers=containers)
+    assert client.describe_model(ModelName="a")["Containers"] == containers
+    named = [item["ContainerHostname"] for item in containers_of(find_model(front.context, "a"))]
+    assert named == ["container-1", "container-2"]
+
+
+def test_a_container_may_be_a_model_package(front: Front) -> None:
+    client = front.client("sagemaker")
+    created = client.create_model_package(
+        ModelPackageName="p",
+        InferenceSpecification={
+            "Containers": [{"Image": IMAGE, "Environment": {"k": "1", "l": "1"}}],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )
+    container = {"ModelPackageName": created["ModelPackageArn"], "Environment": {"l": "2"}}
+    client.create_model(ModelName="a", PrimaryContainer=container)
+    assert client.describe_model(ModelName="a")["PrimaryContainer"] == container
+    (found,) = containers_of(find_model(front.context, "a"))
+    assert (found["Image"], found["Environment"]) == (IMAGE, {"k": "1", "l": "2"})
+
+
+def source(uri: str, data_type: str, compression: str) -> dict[str, Any]:
+    where = {"S3Uri": uri, "S3DataType": data_type, "CompressionType": compression}
+    return {"ModelDataSource": {"S3DataSource": where}}
+
+
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
         ({}, "either PrimaryContainer or Containers"),
-        ({"Containers": []}, "Containers has 0"),
-        ({"Containers": [{"Image": "a"}, {"Image": "b"}]}, "Containers has 2"),
+        ({"Containers": []}, "Containers must name at least one container"),
+        (
+            {"Containers": [{"Image": "a", "ContainerHostname": "h"}, {"Image": "b"}]},
+            "a ContainerHostname for all of the Containers or for none",
+        ),
+        (
+            {"Containers": [{"Image": i, "ContainerHostname": "h"} for i in "ab"]},
+            "ContainerHostname of each container must be unique, not h, h",
+        ),
         (
             {"PrimaryContainer": {"Image": "a"}, "Containers": [{"Image": "a"}]},
             "either PrimaryContainer or Containers",
@@ -134,6 +173,41 @@ def test_one_container_in_a_list_is_a_model(front: Front) -> None:
             "not implemented by matinee: a model's container with MultiModelConfig",
         ),
         ({"PrimaryContainer": {"Image": "a", "Mode": "MultiModel"}}, "container of MultiModel"),
+        (
+            {
+                "PrimaryContainer": {
+                    "Image": "a",
+                    "ImageConfig": {"RepositoryAccessMode": "Vpc"},
+                }
+            },
+            "not implemented by matinee: a model's container with ImageConfig of Vpc",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "a", "ModelDataSource": {}}},
+            "ModelDataSource must have an S3DataSource",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "a", **source("s3://b/k/", "S3Prefix", "Gzip")}},
+            "CompressionType Gzip needs S3DataType S3Object",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "a", **source("s3://b/k", "S3Prefix", "None")}},
+            "must end with a slash, unlike s3://b/k",
+        ),
+        (
+            {
+                "PrimaryContainer": {
+                    "Image": "a",
+                    "ModelDataUrl": "s3://b/k",
+                    **source("s3://b/k/", "S3Prefix", "None"),
+                }
+            },
+            "either ModelDataUrl or ModelDataSource",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "a", "ModelPackageName": "p"}},
+            "A container of a ModelPackageName does not take Image",
+        ),
     ],
 )
 def test_what_matinee_cannot_serve_is_refused(

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.sagemaker.conftest import Front
+from tests.sagemaker.services.test_experiments import add_job
 
 UNKNOWN = "arn:aws:sagemaker:us-east-1:000000000000:model/unknown"
 
@@ -73,3 +74,41 @@ def test_a_tag_that_breaks_the_model_is_refused(front: Front, arn: str) -> None:
 def test_there_is_no_second_page(front: Front, arn: str) -> None:
     with pytest.raises(ClientError, match="is not a token of this service"):
         front.client("sagemaker").list_tags(ResourceArn=arn, NextToken="x")
+
+
+def test_a_jobs_trial_component_has_tags_of_its_own(front: Front) -> None:
+    client = front.client("sagemaker")
+    add_job(front, "TrainingJob", "Fit")
+    arn = "arn:aws:sagemaker:us-east-1:000000000000:experiment-trial-component/"
+    component = f"{arn}fit-aws-training-job"
+    client.add_tags(ResourceArn=component, Tags=tags(team="film"))
+    assert client.list_tags(ResourceArn=component)["Tags"] == tags(team="film")
+    with pytest.raises(ClientError, match="Could not find resource"):
+        client.list_tags(ResourceArn=f"{arn}other-aws-training-job")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([{"Key": "AWS:x", "Value": "y"}], "reserved for AWS"),
+        ([{"Key": "x", "Value": "y"}, {"Key": "x", "Value": "z"}], "Duplicate tag key 'x'"),
+    ],
+)
+def test_tags_that_are_refused(front: Front, arn: str, given: Any, words: str) -> None:
+    client = front.client("sagemaker")
+    container = {"Containers": [{"Image": "i"}]}
+    source = {"SourceUri": "s3://b/a"}
+    for call, request in (
+        (client.add_tags, {"ResourceArn": arn}),
+        (client.create_experiment, {"ExperimentName": "e"}),
+        (client.create_model_package_group, {"ModelPackageGroupName": "g"}),
+        (
+            client.create_model_package,
+            {"ModelPackageName": "p", "InferenceSpecification": container},
+        ),
+        (client.create_artifact, {"Source": source, "ArtifactType": "t"}),
+    ):
+        with pytest.raises(ClientError, match=words) as caught:
+            call(**request, Tags=given)
+        assert caught.value.response["Error"]["Code"] == "ValidationException"
+    assert client.list_tags(ResourceArn=arn)["Tags"] == tags(team="film")

@@ -8,12 +8,15 @@ arrays lie in the job's own folder and vanish with the process.
 """
 
 import fcntl
+import gzip
 import hashlib
 import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +30,7 @@ from numpy.typing import NDArray
 
 from matinee.fm.data import NO_LABELS, SparseRows, check_width, in_key_order
 from matinee.fm.errors import DataError
-from matinee.recordio import Block, RecordIOError, decode_blocks
+from matinee.recordio import Block, RecordIOError, decode_blocks, decode_stream
 
 LOGGER = logging.getLogger(__name__)
 
@@ -36,6 +39,11 @@ CACHE_LIMIT_BYTES = 8 << 30
 # Part of every key: another number makes all cached data sets unknown.
 _FORMAT = 1
 _DESCRIPTION = "dataset.json"
+_GZIP = b"\x1f\x8b"
+
+
+class NoRecordsError(DataError):
+    """None of the files holds a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +118,13 @@ def open_dataset(
 ) -> Dataset:
     """Decode files of RecordIO-protobuf, or find them decoded in the cache.
 
+    What is compressed by gzip is decompressed; a pipe is read once, to its end.
+
     Parameters
     ----------
     files : mapping
         Path of each file by its name, in the order in which their records follow each other; none
-        is empty.
+        is empty, and none is a pipe if there is a cache.
     feature_dim : int
         Wider records are refused before they are decoded; below 2**31.
     scratch : Path
@@ -126,9 +136,11 @@ def open_dataset(
 
     Raises
     ------
+    NoRecordsError
+        If there are no records.
     DataError
-        If there is no file, one is malformed, has no labels or is too wide, or if dense and sparse
-        records are mixed; the message names the file.
+        If a file is malformed, has no labels or is too wide, or if dense and sparse records are
+        mixed; the message names the file.
     """
     if cache is not None:
         try:
@@ -297,25 +309,41 @@ def _decode(files: Mapping[str, Path], feature_dim: int, folder: Path) -> None:
         for name, path in files.items():
             before, width = writer.records if writer else 0, 0
             try:
-                for block in decode_blocks(_mapped(path)):
-                    width = block.width
-                    check_width(width, feature_dim, dense=block.keys is None)
+                for block in _blocks(path):
+                    width = max(width, block.width)
+                    check_width(block.width, feature_dim, dense=block.keys is None)
                     writer = writer or _Writer(folder, opened, block)
                     writer.append(block)
             except (RecordIOError, DataError) as error:
                 raise DataError(f"file {name!r}: {error}") from error
             described.append((name, writer.records - before if writer else 0, width))
         if writer is None:
-            raise DataError("there are no records")
+            raise NoRecordsError("there are no records")
         writer.finish()
     description = {"dense": writer.dense, "files": described}
     (folder / _DESCRIPTION).write_text(json.dumps(description))
 
 
-def _mapped(path: Path) -> mmap:
+def _blocks(path: Path) -> Iterator[Block]:
+    """Decode a file: mapped into memory, or read once if it is a pipe or compressed by gzip.
+
+    Raises
+    ------
+    RecordIOError, DataError
+        If it is malformed.
+    """
+    # Opening a pipe waits until somebody writes to it.
     with path.open("rb") as file:
-        # Never closed by hand: an error's traceback may still refer to the mapped bytes.
-        return mmap(file.fileno(), 0, access=ACCESS_READ)
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield from decode_stream(file)
+        elif not file.peek(len(_GZIP)).startswith(_GZIP):
+            # Never closed by hand: an error's traceback may still refer to the mapped bytes.
+            yield from decode_blocks(mmap(file.fileno(), 0, access=ACCESS_READ))
+        else:
+            try:
+                yield from decode_stream(gzip.GzipFile(fileobj=file))
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise DataError(f"its gzip data are damaged: {error}") from error
 
 
 def _sync(folder: Path) -> None:

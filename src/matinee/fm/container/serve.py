@@ -6,21 +6,18 @@ own containers do; the cause is in the log. Bodies above 100 MiB are refused.
 Source: SageMaker Developer Guide, "Use Your Own Inference Code".
 """
 
+import asyncio
+import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy
 import uvicorn
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
 from matinee.fm import artifact
 from matinee.fm.container import logs, payloads
@@ -36,6 +33,22 @@ MAXIMUM_BODY = 100 * 1024 * 1024
 NOT_EVALUATED = "unable to evaluate payload provided"
 # SageMaker kills a container 30 s after SIGTERM.
 _SHUTDOWN_SECONDS = 20
+# Larger ones are read and scored beside the others.
+_SMALL_BODY = 1 << 15
+
+_Scope: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+    media_type: str = "text/plain; charset=utf-8"
+    headers: Sequence[tuple[str, str]] = ()
+
+
+_Handler: TypeAlias = Callable[[_Scope, _Receive], Awaitable[_Answer]]
 
 
 def main(base: Path, environment: Mapping[str, str]) -> int:
@@ -69,7 +82,7 @@ def main(base: Path, environment: Mapping[str, str]) -> int:
     batch = environment.get("SAGEMAKER_BATCH", "").lower() == "true"
     LOGGER.info("Serving a %s on port %d", model.predictor_type, port)
     uvicorn.run(
-        make_app(model, payloads.JSON_LINES if batch else payloads.JSON),
+        ModelServer(model, payloads.JSON_LINES if batch else payloads.JSON),
         host=host,
         port=port,
         access_log=False,
@@ -81,8 +94,11 @@ def main(base: Path, environment: Mapping[str, str]) -> int:
     return 0
 
 
-def make_app(model: Model, default_response: str) -> Starlette:
-    """Make the application that serves a model.
+class ModelServer:
+    """The application that serves a model, as ASGI has it.
+
+    There are three paths and no more to a request than its body, so that a framework would take
+    longer than the model does.
 
     Parameters
     ----------
@@ -92,67 +108,101 @@ def make_app(model: Model, default_response: str) -> Starlette:
         The media type for requests without an Accept header.
     """
 
-    async def ping(request: Request) -> Response:
-        del request
-        return Response()
+    def __init__(self, model: Model, default_response: str) -> None:
+        self._model, self._default_response = model, default_response
+        self._routes: Mapping[str, tuple[Sequence[str], _Handler]] = {
+            "/ping": (("GET", "HEAD"), self._ping),
+            "/execution-parameters": (("GET", "HEAD"), self._execution_parameters),
+            "/invocations": (("POST",), self._invocations),
+        }
 
-    async def execution_parameters(request: Request) -> Response:
-        del request
-        return JSONResponse(
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        methods, handler = self._routes.get(scope["path"], ((), None))
+        if handler is None:
+            answer = _Answer(404, b"Not Found")
+        elif scope["method"] not in methods:
+            answer = _Answer(405, b"Method Not Allowed", headers=(("allow", ", ".join(methods)),))
+        else:
+            answer = await handler(scope, receive)
+        headers = [("content-length", str(len(answer.body))), *answer.headers]
+        if answer.body:
+            headers.append(("content-type", answer.media_type))
+        await send(
             {
-                "MaxConcurrentTransforms": os.cpu_count() or 1,
-                "BatchStrategy": "MULTI_RECORD",
-                "MaxPayloadInMB": 6,
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": [(name.encode(), value.encode()) for name, value in headers],
             }
         )
+        await send({"type": "http.response.body", "body": answer.body})
 
-    async def invocations(request: Request) -> Response:
+    async def _ping(self, scope: _Scope, receive: _Receive) -> _Answer:
+        del scope, receive
+        return _Answer(200, b"")
+
+    async def _execution_parameters(self, scope: _Scope, receive: _Receive) -> _Answer:
+        del scope, receive
+        parameters = {
+            "MaxConcurrentTransforms": os.cpu_count() or 1,
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": 6,
+        }
+        return _Answer(200, json.dumps(parameters).encode(), payloads.JSON)
+
+    async def _invocations(self, scope: _Scope, receive: _Receive) -> _Answer:
+        # ASGI has names in lower case. Of a header that comes twice the first one counts.
+        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
         try:
-            request_type = payloads.request_type(request.headers.get("content-type"))
+            request_type = payloads.request_type(headers.get(b"content-type"))
         except payloads.MediaTypeError as error:
-            return PlainTextResponse(str(error), 415)
+            return _Answer(415, str(error).encode())
         try:
-            response_type = payloads.response_type(request.headers.get("accept"), default_response)
+            response_type = payloads.response_type(headers.get(b"accept"), self._default_response)
         except payloads.MediaTypeError as error:
-            return PlainTextResponse(str(error), 406)
-        body = await _read_body(request)
+            return _Answer(406, str(error).encode())
+        body = await _read_body(receive)
         if body is None:
-            return PlainTextResponse(f"the body is above {MAXIMUM_BODY} bytes", 413)
+            return _Answer(413, f"the body is above {MAXIMUM_BODY} bytes".encode())
         try:
-            answer = await run_in_threadpool(_predict, model, body, request_type, response_type)
+            if len(body) <= _SMALL_BODY:
+                # Sooner done than handed to a thread.
+                scored = self._predict(body, request_type, response_type)
+            else:
+                scored = await asyncio.to_thread(self._predict, body, request_type, response_type)
         except (payloads.PayloadError, DataError) as error:
             LOGGER.warning("%s: %s", NOT_EVALUATED, error)
-            return PlainTextResponse(NOT_EVALUATED, 400)
-        return Response(answer, media_type=response_type)
+            return _Answer(400, NOT_EVALUATED.encode())
+        return _Answer(200, scored, response_type)
 
-    return Starlette(
-        routes=[
-            Route("/ping", ping),
-            Route("/execution-parameters", execution_parameters),
-            Route("/invocations", invocations, methods=["POST"]),
-        ]
-    )
-
-
-def _predict(model: Model, body: bytes, request_type: str, response_type: str) -> bytes:
-    features = payloads.decode(body, request_type)
-    scores = model.predict(features)
-    if not numpy.isfinite(scores).all():
-        raise DataError("a score isn't finite: the features are too large for the model")
-    labels = None
-    if model.predictor_type == "binary_classifier":
-        labels = (scores >= THRESHOLD).astype(numpy.float32)
-    return payloads.encode(scores, labels, response_type)
+    def _predict(self, body: bytes, request_type: str, response_type: str) -> bytes:
+        scores = self._model.predict(payloads.decode(body, request_type))
+        if not numpy.isfinite(scores).all():
+            raise DataError("a score isn't finite: the features are too large for the model")
+        labels = None
+        if self._model.predictor_type == "binary_classifier":
+            labels = (scores >= THRESHOLD).astype(numpy.float32)
+        return payloads.encode(scores, labels, response_type)
 
 
-async def _read_body(request: Request) -> bytes | None:
-    """Read a request's body; None, without reading the rest, if it is too large."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAXIMUM_BODY:
+async def _read_body(receive: _Receive) -> bytes | None:
+    """Read a request's body; None, without reading the rest, if it is too large.
+
+    Raises
+    ------
+    ConnectionError
+        If the client has gone.
+    """
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ConnectionError("the client has gone before its request was whole")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > MAXIMUM_BODY:
             return None
-    return bytes(body)
+        more = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _read_model(folder: Path) -> Model:

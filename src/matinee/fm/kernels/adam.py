@@ -13,32 +13,25 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from matinee.fm.kernels.adam_steps import (
+    BLOCK_VALUES,
+    HASH,
+    ZERO,
+    column_at,
+    correction_of,
+    prefetch_columns,
+    score_record,
+    step_scalar,
+    step_shared,
+    step_vector,
+)
 from matinee.fm.kernels.build import inlined, kernel
 from matinee.fm.kernels.losses import residual
-from matinee.fm.kernels.vectors import (
-    LANES,
-    VectorType,
-    clamp,
-    fma,
-    load,
-    prefetch_to_l2,
-    splat,
-    square_root,
-    store,
-    total,
-)
+from matinee.fm.kernels.vectors import LANES, fma, load, prefetch_to_l2, splat, store, total
 
-_BETA1 = 0.9
-_BETA2 = 0.999
-_KEEP1, _KEEP2 = np.float32(_BETA1), np.float32(_BETA2)
-_GAIN1, _GAIN2 = np.float32(1) - _KEEP1, np.float32(1) - _KEEP2
-_ZERO = np.float32(0)
-_HASH = 0x9E3779B1  # 2^32 divided by the golden ratio (Knuth 1973, 6.4)
-
-# Records are cut into blocks of at most so many values, and so many columns of their rows. A
+# Records are cut into blocks of at most BLOCK_VALUES values, and so many columns of their rows. A
 # block's scores are made before its updates, so that one score need not wait for another, and its
 # rows are asked for two blocks before. Found by measuring.
-_BLOCK_VALUES = 16
 _BLOCK_COLUMNS = 1024
 
 
@@ -63,7 +56,7 @@ def _find_shared(
     shared = 0
     for at in range(first, last):
         key = keys[at]
-        spot = (key * _HASH & 0xFFFFFFFF) >> (32 - table_bits)
+        spot = (key * HASH & 0xFFFFFFFF) >> (32 - table_bits)
         # Entries are places after ``first``, counted from 1.
         while table[spot] and keys[first - 1 + table[spot]] != key:
             spot = (spot + 1) & ((1 << table_bits) - 1)
@@ -79,112 +72,6 @@ def _find_shared(
             table[spot] = at - first + 1
         slots[at - first] = slot
     return shared
-
-
-@inlined
-def _correction(step: int) -> np.float32:
-    """Return what evens out the moments' start at zero, for a step counted from 1."""
-    return np.float32(math.sqrt(1 - _BETA2**step) / (1 - _BETA1**step))
-
-
-@inlined
-def _step(
-    parameters: NDArray[np.float32],
-    at: int,
-    width: int,
-    weight: VectorType,
-    gradient: VectorType,
-    clip: VectorType,
-    rate: VectorType,
-    decay: VectorType,
-    epsilon: VectorType,
-) -> None:
-    """Take Adam's step on the factors at an offset; ``weight`` is what is there."""
-    g = clamp(fma(decay, weight, gradient), clip)
-    m = fma(splat(_KEEP1), load(parameters, at + width), splat(_GAIN1) * g)
-    s = fma(splat(_KEEP2), load(parameters, at + 2 * width), splat(_GAIN2) * (g * g))
-    store(parameters, at, weight - rate * m / (square_root(s) + epsilon))
-    store(parameters, at + width, m)
-    store(parameters, at + 2 * width, s)
-
-
-@inlined
-def _step_scalar(
-    parameters: NDArray[np.float32],
-    at: int,
-    gradient: np.float32,
-    clip: np.float32,
-    rate: np.float32,
-    decay: np.float32,
-    epsilon: np.float32,
-) -> None:
-    """Take Adam's step on one weight, which its moments follow."""
-    g = gradient + decay * parameters[at]
-    # Comparisons that are false for NaN, which passes through the clipping.
-    if g > clip:
-        g = clip
-    elif g < -clip:
-        g = -clip
-    m = _KEEP1 * parameters[at + 1] + _GAIN1 * g
-    s = _KEEP2 * parameters[at + 2] + _GAIN2 * (g * g)
-    parameters[at] -= rate * m / (math.sqrt(s) + epsilon)
-    parameters[at + 1] = m
-    parameters[at + 2] = s
-
-
-@inlined
-def _step_shared(
-    shared: int,
-    touched: NDArray[np.int32],
-    gradients: NDArray[np.float32],
-    parameters: NDArray[np.float32],
-    width: int,
-    clip: np.float32,
-    rate: np.float32,
-    decay: np.float32,
-    epsilons: NDArray[np.float32],
-    linear_rate: np.float32,
-    linear_decay: np.float32,
-    epsilon: np.float32,
-) -> None:
-    """Take Adam's step on the features that have slots, and leave zeros in the slots."""
-    stride = 3 * width + LANES
-    for slot in range(shared):
-        row = touched[slot] * stride
-        gradient = slot * (width + LANES)
-        ahead = touched[min(slot + _BLOCK_VALUES, shared - 1)] * stride
-        for turn in range(0, width, LANES):
-            column = _column(turn, width)
-            _prefetch_columns(parameters, ahead, width, column)
-            weight, total_ = load(parameters, row + column), load(gradients, gradient + column)
-            _step(
-                parameters, row + column, width, weight, total_, splat(clip), splat(rate),
-                splat(decay), load(epsilons, column),
-            )  # fmt: skip
-            store(gradients, gradient + column, splat(_ZERO))
-        _step_scalar(
-            parameters, row + 3 * width, gradients[gradient + width], clip, linear_rate,
-            linear_decay, epsilon,
-        )  # fmt: skip
-        gradients[gradient + width] = _ZERO
-
-
-@inlined
-def _column(turn: int, width: int) -> int:
-    """Return the columns whose turn it is: the last ones first, then the others in order.
-
-    Without the detour the hardware takes a row for a stream and fetches what lies behind it, which
-    no record asked for: a fifth of the time for 64 factors.
-    """
-    return turn - LANES if turn else width - LANES
-
-
-@inlined
-def _prefetch_columns(parameters: NDArray[np.float32], row: int, width: int, column: int) -> None:
-    """Ask for some of a row's factors and their moments."""
-    prefetch_to_l2(parameters, row + column)
-    prefetch_to_l2(parameters, row + column + width)
-    prefetch_to_l2(parameters, row + column + 2 * width)
 
 
 @kernel
@@ -227,22 +114,22 @@ def train_pairs(
     """
     stride = 3 * width + LANES
     slot_stride = width + LANES
-    block_size = max(1, min(_BLOCK_VALUES, _BLOCK_COLUMNS // width) // 2)
+    block_size = max(1, min(BLOCK_VALUES, _BLOCK_COLUMNS // width) // 2)
     final = min(last_batch * mini_batch_size, n) - 1
     for batch in range(first_batch, last_batch):
         begin = batch * mini_batch_size
         end = min(begin + mini_batch_size, n)
         shared = _find_shared(keys, starts[begin], starts[end], table, table_bits, slots, touched)
         step += 1
-        correction = _correction(step)
+        correction = correction_of(step)
         rate = correction * factors_rate
-        bias_gradient = _ZERO
+        bias_gradient = ZERO
         for block in range(begin, end, block_size):
             block_end = min(block + block_size, end)
             for record in range(block, block_end):
                 first = keys[starts[record]] * stride
                 second = keys[starts[record] + 1] * stride
-                pairs = splat(_ZERO)
+                pairs = splat(ZERO)
                 for column in range(0, width, LANES):
                     weights = load(parameters, first + column)
                     pairs = fma(weights, load(parameters, second + column), pairs)
@@ -265,16 +152,16 @@ def train_pairs(
                 prefetch_to_l2(parameters, first_ahead + 3 * width)
                 prefetch_to_l2(parameters, second_ahead + 3 * width)
                 for turn in range(0, width, LANES):
-                    column = _column(turn, width)
-                    _prefetch_columns(parameters, first_ahead, width, column)
-                    _prefetch_columns(parameters, second_ahead, width, column)
+                    column = column_at(turn, width)
+                    prefetch_columns(parameters, first_ahead, width, column)
+                    prefetch_columns(parameters, second_ahead, width, column)
                     # Both before either changes: each is the other's gradient.
                     first_weights = load(parameters, first + column)
                     second_weights = load(parameters, second + column)
                     first_gradient = splat(gradient) * second_weights
                     second_gradient = splat(gradient) * first_weights
                     if first_slot < 0:
-                        _step(
+                        step_vector(
                             parameters, first + column, width, first_weights, first_gradient,
                             splat(clip), splat(rate), splat(factors_decay), load(epsilons, column),
                         )  # fmt: skip
@@ -282,7 +169,7 @@ def train_pairs(
                         at = first_slot * slot_stride + column
                         store(gradients, at, load(gradients, at) + first_gradient)
                     if second_slot < 0:
-                        _step(
+                        step_vector(
                             parameters, second + column, width, second_weights, second_gradient,
                             splat(clip), splat(rate), splat(factors_decay), load(epsilons, column),
                         )  # fmt: skip
@@ -291,7 +178,7 @@ def train_pairs(
                         store(gradients, at, load(gradients, at) + second_gradient)
                 for row, slot in ((first, first_slot), (second, second_slot)):
                     if slot < 0:
-                        _step_scalar(
+                        step_scalar(
                             parameters, row + 3 * width, gradient, clip, correction * linear_rate,
                             linear_decay, epsilon,
                         )  # fmt: skip
@@ -299,46 +186,16 @@ def train_pairs(
                         gradients[slot * slot_stride + width] += gradient
         padding = begin + mini_batch_size - end
         if padding > 0:
-            gradient = residual(bias[0], _ZERO, classifier, float(padding), sums)
+            gradient = residual(bias[0], ZERO, classifier, float(padding), sums)
             bias_gradient += np.float32(padding) * gradient
-        _step_shared(
+        step_shared(
             shared, touched, gradients, parameters, width, clip, rate, factors_decay, epsilons,
             correction * linear_rate, linear_decay, epsilon,
         )  # fmt: skip
-        _step_scalar(
+        step_scalar(
             bias, 0, rescale * bias_gradient, clip, correction * bias_rate, bias_decay, epsilon
         )
     return -1
-
-
-@inlined
-def _score(
-    keys: NDArray[np.int32],
-    values: NDArray[np.float32],
-    first: int,
-    last: int,
-    shift: int,
-    parameters: NDArray[np.float32],
-    width: int,
-    summed: NDArray[np.float32],
-    of_record: int,
-) -> np.float32:
-    """Return a record's output without the constant term; write its sums of ``x_i * v_i``."""
-    stride = 3 * width + LANES
-    linear = _ZERO
-    for at in range(first, last):
-        linear += values[at] * parameters[keys[at - shift] * stride + 3 * width]
-    pairs = splat(_ZERO)
-    for column in range(0, width, LANES):
-        before = splat(_ZERO)
-        for at in range(first, last):
-            weights = load(parameters, keys[at - shift] * stride + column)
-            term = splat(values[at]) * weights
-            # Each value with those before it: no squares whose digits could cancel.
-            pairs = fma(before, term, pairs)
-            before += term
-        store(summed, of_record + column, before)
-    return np.float32(linear + total(pairs))
 
 
 @kernel
@@ -401,7 +258,7 @@ def train_records(
     """
     stride = 3 * width + LANES
     slot_stride = width + LANES
-    most = max(1, min(_BLOCK_VALUES, _BLOCK_COLUMNS // width))
+    most = max(1, min(BLOCK_VALUES, _BLOCK_COLUMNS // width))
     final = starts[min(last_batch * mini_batch_size, n)] - 1
     for batch in range(first_batch, last_batch):
         begin = batch * mini_batch_size
@@ -413,9 +270,9 @@ def train_records(
         else:
             shared = _find_shared(keys, origin, starts[end], table, table_bits, slots, touched)
         step += 1
-        correction = _correction(step)
+        correction = correction_of(step)
         rate = correction * factors_rate
-        bias_gradient = _ZERO
+        bias_gradient = ZERO
         block = begin
         while block < end:
             block_end = block
@@ -425,7 +282,7 @@ def train_records(
                 first = starts[block_end]
                 shift = first if dense else 0
                 of_record = (block_end - block) * width
-                output = bias[0] + _score(
+                output = bias[0] + score_record(
                     keys, values, first, starts[block_end + 1], shift, parameters, width,
                     scratch, of_record,
                 )  # fmt: skip
@@ -450,14 +307,14 @@ def train_records(
                     if not dense:
                         prefetch_to_l2(parameters, ahead + 3 * width)
                     for turn in range(0, width, LANES):
-                        column = _column(turn, width)
+                        column = column_at(turn, width)
                         if not dense:
-                            _prefetch_columns(parameters, ahead, width, column)
+                            prefetch_columns(parameters, ahead, width, column)
                         weights = load(parameters, row + column)
                         others = load(scratch, of_record + column) - splat(x) * weights
                         term = splat(gradient * x) * others
                         if slot < 0:
-                            _step(
+                            step_vector(
                                 parameters, row + column, width, weights, term, splat(clip),
                                 splat(rate), splat(factors_decay), load(epsilons, column),
                             )  # fmt: skip
@@ -465,7 +322,7 @@ def train_records(
                             of_slot = slot * slot_stride + column
                             store(gradients, of_slot, load(gradients, of_slot) + term)
                     if slot < 0:
-                        _step_scalar(
+                        step_scalar(
                             parameters, row + 3 * width, gradient * x, clip,
                             correction * linear_rate, linear_decay, epsilon,
                         )  # fmt: skip
@@ -474,13 +331,13 @@ def train_records(
             block = block_end
         padding = begin + mini_batch_size - end
         if padding > 0:
-            gradient = residual(bias[0], _ZERO, classifier, float(padding), sums)
+            gradient = residual(bias[0], ZERO, classifier, float(padding), sums)
             bias_gradient += np.float32(padding) * gradient
-        _step_shared(
+        step_shared(
             shared, touched, gradients, parameters, width, clip, rate, factors_decay, epsilons,
             correction * linear_rate, linear_decay, epsilon,
         )  # fmt: skip
-        _step_scalar(
+        step_scalar(
             bias, 0, rescale * bias_gradient, clip, correction * bias_rate, bias_decay, epsilon
         )
     return -1

@@ -9,24 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matinee.sagemaker import experiments
 from matinee.sagemaker.context import Context
+from matinee.sagemaker.entities import check_tags
 from matinee.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationException
 from matinee.sagemaker.states import IllegalTransitionError
 from matinee.sagemaker.store import Resource, ResourceExists
 
 
 def create(context: Context, job: Resource, request: Mapping[str, Any], *, taken: str) -> None:
-    """Keep a new job with the request's tags, then start it.
+    """Keep a new job with the request's tags, enrol it in its experiment, then start it.
 
     Raises
     ------
     ResourceInUse
         The name is taken; says ``taken``.
+    ResourceNotFound
+        There is no such experiment or trial.
+    ValidationException
+        The trial belongs to another experiment, or a tag's key is reserved or there twice.
     """
+    check_tags(request.get("Tags", ()))
+    experiments.check_config(context, request)
     try:
         context.store.insert(job, request.get("Tags", ()))
     except ResourceExists as error:
         raise ResourceInUse(taken) from error
+    experiments.enrol(context, job)
     context.jobs.submit(job.kind, job.name)
 
 

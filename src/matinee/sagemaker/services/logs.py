@@ -1,36 +1,80 @@
-"""CloudWatch Logs: what training and transform jobs write, while they run and afterwards.
+"""CloudWatch Logs: what jobs and endpoints write, while they run and afterwards.
 
-The groups are SageMaker's own and every job has one stream in its group. A token says how many
-events stand before it, so it means the same however much is logged later. Nobody can write here:
-logs are made by jobs alone.
+The groups are SageMaker's own; every host of a job and every instance of an endpoint has one stream
+in its group. A token says how many events stand before it, so it means the same however much is
+logged later. Nobody can write here: logs are made by jobs and endpoints alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
-from matinee.sagemaker import log_events
+from matinee.sagemaker import log_groups
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import InvalidParameterException, ResourceNotFoundException
-from matinee.sagemaker.jobs import job_folder, log_streams
-from matinee.sagemaker.store import Resource
+from matinee.sagemaker.log_groups import Stream
+from matinee.sagemaker.log_index import ALWAYS, Event, Log
 
-GROUPS: Mapping[str, str] = {
-    "/aws/sagemaker/TrainingJobs": "TrainingJob",
-    "/aws/sagemaker/TransformJobs": "TransformJob",
-}
-
+MAX_GROUPS = 50
 MAX_STREAMS = 50
 MAX_EVENTS = 10_000
 # CloudWatch counts 26 bytes of overhead for each event.
 MAX_BYTES, EVENT_OVERHEAD_BYTES = 1 << 20, 26
 
-_GROUP_ARN = re.compile(r"arn:aws:logs:[^:]*:[^:]*:log-group:([^:]+)")
+_GROUP_ARN = re.compile(r"arn:aws:logs:[^:]*:[^:]*:log-group:([^:]+)(?::\*)?")
 _TOKEN = re.compile(r"([fb])/(\d{1,18})")
 
-Event = tuple[int, str]
+
+def describe_log_groups(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """List the log groups by name.
+
+    Raises
+    ------
+    InvalidParameterException
+        Parameters exclude each other, or the token is none of this operation.
+    """
+    if "logGroupNamePrefix" in request and "logGroupNamePattern" in request:
+        raise InvalidParameterException(
+            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
+        )
+    prefix, part = request.get("logGroupNamePrefix", ""), request.get("logGroupNamePattern", "")
+    names = [
+        name
+        for name in log_groups.names(context)
+        if name.startswith(prefix) and part in name and _is_class(request)
+    ]
+    if "logGroupIdentifiers" in request:
+        wanted = {_group_name(item) for item in request["logGroupIdentifiers"]}
+        names = [name for name in names if name in wanted]
+    start = 0
+    if "nextToken" in request:
+        if request["nextToken"] not in names:
+            raise InvalidParameterException("The specified nextToken is invalid.")
+        start = names.index(request["nextToken"]) + 1
+    stop = start + request.get("limit", MAX_GROUPS)
+    answer: dict[str, Any] = {"logGroups": [_group(context, name) for name in names[start:stop]]}
+    if stop < len(names):
+        answer["nextToken"] = names[stop - 1]
+    return answer
+
+
+def _is_class(request: Mapping[str, Any]) -> bool:
+    return str(request.get("logGroupClass", "STANDARD")) == "STANDARD"
+
+
+def _group(context: Context, name: str) -> dict[str, Any]:
+    arn = f"arn:aws:logs:{context.region}:{context.account_id}:log-group:{name}"
+    described = {
+        "logGroupName": name,
+        "arn": f"{arn}:*",
+        "logGroupArn": arn,
+        "logGroupClass": "STANDARD",
+    }
+    created = log_groups.created(context, name)
+    return described if created is None else {**described, "creationTime": created}
 
 
 def describe_log_streams(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -44,23 +88,18 @@ def describe_log_streams(context: Context, request: dict[str, Any]) -> dict[str,
         The group is given twice or not at all, a prefix comes with the order of the last event,
         or the token is none of this query.
     """
-    group = _group(request)
+    group = requested_group(context, request)
     prefix = request.get("logStreamNamePrefix", "")
     by_time = request.get("orderBy") == "LastEventTime"
     if by_time and prefix:
         raise InvalidParameterException("Cannot order by LastEventTime with a logStreamNamePrefix.")
-    streams = [
-        _Stream(context, group, job, name, host)
-        for job in context.store.find(GROUPS[group])
-        for name, host in log_streams(job).items()
-        if name.startswith(prefix)
-    ]
-    order: Callable[[_Stream], Any] = (
-        (lambda stream: (stream.last_time, stream.name))
-        if by_time
-        else (lambda stream: stream.name)
-    )
-    streams.sort(key=order, reverse=request.get("descending", False))
+    descending = request.get("descending", False)
+    streams = log_groups.streams(context, group, prefix)
+    if by_time:
+        last = {stream.name: _open(context, stream).last for stream in streams}
+        streams.sort(key=lambda stream: (last[stream.name], stream.name), reverse=descending)
+    else:
+        streams.sort(key=lambda stream: stream.name, reverse=descending)
     # The name of the last stream given is the token: streams may be added between two pages.
     names = [stream.name for stream in streams]
     start = 0
@@ -69,10 +108,30 @@ def describe_log_streams(context: Context, request: dict[str, Any]) -> dict[str,
             raise InvalidParameterException("The specified nextToken is invalid.")
         start = names.index(request["nextToken"]) + 1
     stop = start + request.get("limit", MAX_STREAMS)
-    answer: dict[str, Any] = {"logStreams": [stream.describe() for stream in streams[start:stop]]}
+    answer: dict[str, Any] = {
+        "logStreams": [_described(context, group, stream) for stream in streams[start:stop]]
+    }
     if stop < len(streams):
         answer["nextToken"] = names[stop - 1]
     return answer
+
+
+def _described(context: Context, group: str, stream: Stream) -> dict[str, Any]:
+    log = _open(context, stream)
+    described = {
+        "logStreamName": stream.name,
+        "creationTime": log.first if stream.created is None else stream.created,
+        "arn": f"arn:aws:logs:{context.region}:{context.account_id}:log-group:{group}"
+        f":log-stream:{stream.name}",
+        "storedBytes": 0,  # as CloudWatch says of every stream
+    }
+    if log.count:
+        described |= {
+            "firstEventTimestamp": log.first,
+            "lastEventTimestamp": log.last,
+            "lastIngestionTime": log.last,
+        }
+    return described
 
 
 def get_log_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -88,23 +147,23 @@ def get_log_events(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     InvalidParameterException
         The group is given twice or not at all, or the token is not one of this service.
     """
-    group = _group(request)
-    name = request["logStreamName"]
-    job = context.store.get(GROUPS[group], name.partition("/")[0])
-    if job is None or name not in log_streams(job):
+    group = requested_group(context, request)
+    stream = log_groups.find(context, group, request["logStreamName"])
+    if stream is None:
         raise ResourceNotFoundException("The specified log stream does not exist.")
-    events = _Stream(context, group, job, name, log_streams(job)[name]).events
-    direction, position = _start(request, len(events))
+    log = _open(context, stream)
+    direction, position = _start(request, log.count)
+    times = range(request.get("startTime", 0), request.get("endTime", ALWAYS.stop))
     forward = direction == "f"
-    indexes = range(position, len(events)) if forward else range(position - 1, -1, -1)
-    chosen = _fitting(events, indexes, request)
+    events = log.forward(position, times) if forward else log.backward(position, times)
+    chosen = fitting(islice(events, request.get("limit", MAX_EVENTS)))
     if not forward:
         chosen.reverse()
-    first, after = (chosen[0], chosen[-1] + 1) if chosen else (position, position)
+    first, after = (chosen[0].position, chosen[-1].position + 1) if chosen else (position, position)
     return {
         "events": [
-            {"timestamp": time, "message": text, "ingestionTime": time}
-            for time, text in (events[index] for index in chosen)
+            {"timestamp": event.time, "message": event.text, "ingestionTime": event.time}
+            for event in chosen
         ],
         "nextForwardToken": f"f/{after:018d}",
         "nextBackwardToken": f"b/{first:018d}",
@@ -120,76 +179,52 @@ def _start(request: dict[str, Any], count: int) -> tuple[str, int]:
     return token[1], int(token[2])
 
 
-def _fitting(events: list[Event], indexes: range, request: dict[str, Any]) -> list[int]:
-    """Return the first of these indexes that are in the time range and fit one answer."""
-    earliest, end = request.get("startTime", 0), request.get("endTime")
-    limit = request.get("limit", MAX_EVENTS)
-    chosen: list[int] = []
+def fitting(events: Iterable[Event]) -> list[Event]:
+    """Return the first of these events that fit one answer."""
+    chosen: list[Event] = []
     size = 0
-    for index in indexes:
-        time, text = events[index]
-        if time < earliest or (end is not None and time >= end):
-            continue
-        size += len(text.encode()) + EVENT_OVERHEAD_BYTES
+    for event in events:
+        size += len(event.text.encode()) + EVENT_OVERHEAD_BYTES
         # One event alone is given whatever its size; a reader could never get past it otherwise.
-        if len(chosen) == limit or (chosen and size > MAX_BYTES):
+        if chosen and size > MAX_BYTES:
             break
-        chosen.append(index)
+        chosen.append(event)
     return chosen
 
 
-def _group(request: dict[str, Any]) -> str:
+def requested_group(context: Context, request: Mapping[str, Any]) -> str:
+    """Return the name of the group that a request is about.
+
+    Raises
+    ------
+    ResourceNotFoundException
+        There is no such group.
+    InvalidParameterException
+        The group is given twice or not at all.
+    """
     name, identifier = request.get("logGroupName"), request.get("logGroupIdentifier")
     if (name is None) == (identifier is None):
         raise InvalidParameterException(
             "You must include either logGroupIdentifier or logGroupName, but not both."
         )
     if identifier is not None:
-        arn = _GROUP_ARN.fullmatch(identifier)
-        name = identifier if arn is None else arn[1]
-    if name not in GROUPS:
+        name = _group_name(identifier)
+    if not log_groups.exists(context, str(name)):
         raise ResourceNotFoundException("The specified log group does not exist.")
     return str(name)
 
 
-class _Stream:
-    """The log stream of one host of a job."""
+def _group_name(identifier: str) -> str:
+    arn = _GROUP_ARN.fullmatch(identifier)
+    return identifier if arn is None else arn[1]
 
-    def __init__(self, context: Context, group: str, job: Resource, name: str, host: str) -> None:
-        self._context = context
-        self._group = group
-        self._job = job
-        self._host = host
-        self.name = name
 
-    @property
-    def events(self) -> list[Event]:
-        return log_events.read(job_folder(self._context, self._job) / self._host)
-
-    @property
-    def last_time(self) -> int:
-        events = self.events
-        return events[-1][0] if events else 0
-
-    def describe(self) -> dict[str, Any]:
-        context = self._context
-        described = {
-            "logStreamName": self.name,
-            "creationTime": int(self._job.created.timestamp() * 1000),
-            "arn": f"arn:aws:logs:{context.region}:{context.account_id}:log-group:{self._group}"
-            f":log-stream:{self.name}",
-            "storedBytes": 0,
-        }
-        if events := self.events:
-            described |= {
-                "firstEventTimestamp": events[0][0],
-                "lastEventTimestamp": events[-1][0],
-                "lastIngestionTime": events[-1][0],
-            }
-        return described
+def _open(context: Context, stream: Stream) -> Log:
+    return context.log_index.open(stream.folder)
 
 
 OPERATIONS: Mapping[str, Operation] = {
+    "DescribeLogGroups": describe_log_groups,
     "DescribeLogStreams": describe_log_streams,
     "GetLogEvents": get_log_events,
 }

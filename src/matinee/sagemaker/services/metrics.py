@@ -1,38 +1,36 @@
-"""CloudWatch metrics of training jobs, computed from their logs when asked.
+"""CloudWatch metrics: put, list, and read as statistics for each period.
 
-A metric is what the job's metric definitions find in its log, as on AWS. Nothing is stored, so
-nothing is lost and no resolution fades. Percentiles are refused; other namespaces, dimensions and
-units have no data.
+Metrics of training jobs are there by themselves. Alarms, dashboards and metrics of AWS's own
+namespaces are not here.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from statistics import fmean
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from matinee.sagemaker import job_metrics, log_events
+from matinee.sagemaker import metric_sources
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     InvalidParameterCombinationException,
     InvalidParameterValueException,
+    MissingRequiredParameterException,
+    NotImplementedByMatinee,
 )
-from matinee.sagemaker.jobs import job_folder, log_streams
+from matinee.sagemaker.metric_series import Periods, by_period, check_statistic, statistic
+from matinee.sagemaker.metric_sources import DIMENSION, Metric
+from matinee.sagemaker.store import MetricDatum
 
-NAMESPACE = "/aws/sagemaker/TrainingJobs"
-DIMENSION = "TrainingJobName"
 MAX_DATAPOINTS = 1440
-_SHORT_PERIODS_S = (1, 5, 10, 20, 30)
-
-_STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
-    "SampleCount": len,
-    "Average": fmean,
-    "Sum": math.fsum,
-    "Minimum": min,
-    "Maximum": max,
-}
+MAX_METRICS = 500
+MAX_DATA = 1000
+MAX_VALUES = 150
+_LIMIT = 2.0**360
+_OLDEST, _NEWEST = timedelta(days=14), timedelta(hours=2)
 
 
 def get_metric_statistics(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -44,80 +42,201 @@ def get_metric_statistics(context: Context, request: dict[str, Any]) -> dict[str
     Raises
     ------
     InvalidParameterValueException
-        ``StartTime`` is not before ``EndTime``, the period is not allowed, or percentiles are
-        asked for.
+        ``StartTime`` is not before ``EndTime``, or the period or a statistic is not allowed.
     InvalidParameterCombinationException
-        No statistics are asked for, or too many data points.
+        Statistics are asked for in no way or in two, or too many data points.
     """
-    start, end = request["StartTime"].timestamp(), request["EndTime"].timestamp()
-    period: int = request["Period"]
-    _check(request, start, end, period)
-    grid = min(60, period)
-    first = math.floor(start / grid) * grid
-    buckets: dict[int, list[float]] = {}
-    for milliseconds, value in _values(context, request):
-        seconds = milliseconds / 1000
-        if first <= seconds < end:
-            buckets.setdefault(int((seconds - first) // period), []).append(value)
+    periods = Periods.of(request["StartTime"], request["EndTime"], request["Period"])
+    if "Statistics" in request and "ExtendedStatistics" in request:
+        raise InvalidParameterCombinationException(
+            "The parameters Statistics and ExtendedStatistics cannot be specified together."
+        )
+    if not {"Statistics", "ExtendedStatistics"} & request.keys():
+        raise InvalidParameterCombinationException(
+            "At least one of the parameters Statistics and ExtendedStatistics must be specified."
+        )
+    if periods.count > MAX_DATAPOINTS:
+        raise InvalidParameterCombinationException(
+            f"You have requested up to {periods.count} datapoints, which exceeds the limit of "
+            f"{MAX_DATAPOINTS}. You may reduce the datapoints requested by increasing Period, or "
+            "decreasing the time range."
+        )
+    extended = request.get("ExtendedStatistics", [])
+    for name in extended:
+        check_statistic(name)
+    metric = Metric(request["Namespace"], request["MetricName"], dimensions(request))
+    data = metric_sources.data(context, metric, periods, request.get("Unit"))
+    datapoints = []
+    for (number, unit), some in by_period(data, periods).items():
+        point: dict[str, Any] = {"Timestamp": periods.moment(number), "Unit": unit}
+        point |= {name: statistic(name, some) for name in request.get("Statistics", ())}
+        more = {name: statistic(name, some) for name in extended}
+        if more := {name: value for name, value in more.items() if value is not None}:
+            point["ExtendedStatistics"] = more
+        if not extended or more:
+            datapoints.append(point)
+    return {"Label": request["MetricName"], "Datapoints": datapoints}
+
+
+def list_metrics(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """List the metrics that have data.
+
+    Raises
+    ------
+    InvalidParameterValueException
+        The token is not one of this operation.
+    NotImplementedByMatinee
+        Only recently active ones are asked for.
+    """
+    if "RecentlyActive" in request:
+        raise NotImplementedByMatinee("RecentlyActive of ListMetrics")
+    wanted = [(item["Name"], item.get("Value")) for item in request.get("Dimensions", ())]
+    job = dict(wanted).get(DIMENSION)
+    found = [
+        metric
+        for metric in metric_sources.listed(context, job=job)
+        if request.get("Namespace") in {None, metric.namespace}
+        and request.get("MetricName") in {None, metric.name}
+        and all(
+            name in metric.dimensions and value in {None, metric.dimensions[name]}
+            for name, value in wanted
+        )
+    ]
+    if "NextToken" in request:
+        last = _read_token(request["NextToken"])
+        found = [metric for metric in found if "\0".join(metric.key) > last]
+    answer: dict[str, Any] = {"Metrics": [_described(metric) for metric in found[:MAX_METRICS]]}
+    if len(found) > MAX_METRICS:
+        key = "\0".join(found[MAX_METRICS - 1].key)
+        answer["NextToken"] = base64.urlsafe_b64encode(key.encode()).decode()
+    return answer
+
+
+def _described(metric: Metric) -> dict[str, Any]:
     return {
-        "Label": request["MetricName"],
-        "Datapoints": [
-            {
-                "Timestamp": datetime.fromtimestamp(first + number * period, UTC),
-                "Unit": "None",
-                **{name: _STATISTICS[name](values) for name in request["Statistics"]},
-            }
-            for number, values in sorted(buckets.items())
+        "Namespace": metric.namespace,
+        "MetricName": metric.name,
+        "Dimensions": [
+            {"Name": name, "Value": value} for name, value in sorted(metric.dimensions.items())
         ],
     }
 
 
-def _check(request: dict[str, Any], start: float, end: float, period: int) -> None:
-    if start >= end:
+def _read_token(token: str) -> str:
+    try:
+        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
         raise InvalidParameterValueException(
-            "The parameter StartTime must be less than the parameter EndTime."
-        )
-    if period % 60 and period not in _SHORT_PERIODS_S:
+            "The value for parameter NextToken is not a token of this operation."
+        ) from error
+
+
+def put_metric_data(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Keep metric data: all of the request, or nothing.
+
+    Raises
+    ------
+    InvalidParameterValueException
+        The namespace is AWS's, or a number or a time is out of bounds.
+    InvalidParameterCombinationException
+        A datum has no value, or is given in several ways.
+    MissingRequiredParameterException
+        There are no data.
+    NotImplementedByMatinee
+        Entities are given.
+    """
+    if "EntityMetricData" in request:
+        raise NotImplementedByMatinee("EntityMetricData of PutMetricData")
+    namespace, given = request["Namespace"], request.get("MetricData", [])
+    if namespace.startswith("AWS/"):
         raise InvalidParameterValueException(
-            f"The parameter Period must be 1, 5, 10, 20, 30 or a multiple of 60, not {period}."
+            f"The value {namespace} for parameter Namespace is invalid."
         )
-    if "ExtendedStatistics" in request:
-        raise InvalidParameterValueException("matinee computes no ExtendedStatistics.")
-    if "Statistics" not in request:
+    if not given:
+        raise MissingRequiredParameterException("The parameter MetricData is required.")
+    if len(given) > MAX_DATA:
+        raise InvalidParameterValueException(
+            f"The collection MetricData must not have a size greater than {MAX_DATA}."
+        )
+    now = context.clock()
+    data = []
+    for number, item in enumerate(given, 1):
+        data += _data(namespace, item, f"MetricData.member.{number}", now)
+    context.store.add_metrics(data)
+    return {}
+
+
+def _data(namespace: str, item: Mapping[str, Any], path: str, now: datetime) -> list[MetricDatum]:
+    ways = [name for name in ("Value", "Values", "StatisticValues") if name in item]
+    if len(ways) != 1:
         raise InvalidParameterCombinationException(
-            "At least one of the parameters Statistics and ExtendedStatistics must be specified."
+            f"One of the parameters {path}.Value, {path}.Values and {path}.StatisticValues must be "
+            f"specified, not {', '.join(ways) or 'none'}."
         )
-    count = math.ceil((end - start) / period)
-    if count > MAX_DATAPOINTS:
-        raise InvalidParameterCombinationException(
-            f"You have requested up to {count} datapoints, which exceeds the limit of "
-            f"{MAX_DATAPOINTS}. You may reduce the datapoints requested by increasing Period, or "
-            "decreasing the time range."
+    if item.get("StorageResolution", 60) not in {1, 60}:
+        raise InvalidParameterValueException(
+            f"The value {item['StorageResolution']} for parameter {path}.StorageResolution must be "
+            "1 or 60."
         )
-
-
-def _values(context: Context, request: dict[str, Any]) -> list[tuple[int, float]]:
-    dimensions = {item["Name"]: item["Value"] for item in request.get("Dimensions", ())}
-    if (
-        request["Namespace"] != NAMESPACE
-        or dimensions.keys() != {DIMENSION}
-        or request.get("Unit", "None") != "None"
-    ):
-        return []
-    job = context.store.get("TrainingJob", dimensions[DIMENSION])
-    if job is None:
-        return []
-    wanted = [
-        definition
-        for definition in job.document["AlgorithmSpecification"].get("MetricDefinitions", ())
-        if definition["Name"] == request["MetricName"]
+    moment = item.get("Timestamp", now)
+    if not now - _OLDEST <= moment <= now + _NEWEST:
+        raise InvalidParameterValueException(
+            f"The parameter {path}.Timestamp must specify a time within the past two weeks and no "
+            "more than two hours in the future."
+        )
+    if item.get("StorageResolution", 60) == 60:
+        moment = moment.replace(second=0, microsecond=0)
+    return [
+        MetricDatum(
+            namespace=namespace,
+            name=item["MetricName"],
+            dimensions=dimensions(item),
+            timestamp=moment,
+            count=count,
+            total=total,
+            minimum=minimum,
+            maximum=maximum,
+            unit=item.get("Unit", "None"),
+        )
+        for count, total, minimum, maximum in _numbers(item, path)
     ]
-    folder = job_folder(context, job)
-    events = [
-        event for host in log_streams(job).values() for event in log_events.read(folder / host)
-    ]
-    points = job_metrics.points(events, wanted)
-    return [(point.timestamp_ms, point.value) for point in points]
 
 
-OPERATIONS: Mapping[str, Operation] = {"GetMetricStatistics": get_metric_statistics}
+def _numbers(item: Mapping[str, Any], path: str) -> list[tuple[float, float, float, float]]:
+    """Return count, sum, minimum and maximum of what a datum says."""
+    if "StatisticValues" in item:
+        given = item["StatisticValues"]
+        found = [(given["SampleCount"], given["Sum"], given["Minimum"], given["Maximum"])]
+    elif "Value" in item:
+        found = [(1.0, item["Value"], item["Value"], item["Value"])]
+    else:
+        values, counts = item["Values"], item.get("Counts", [1.0] * len(item["Values"]))
+        if len(values) != len(counts) or not 0 < len(values) <= MAX_VALUES:
+            raise InvalidParameterValueException(
+                f"The parameters {path}.Values and {path}.Counts must have the same size, at least "
+                f"1 and at most {MAX_VALUES}."
+            )
+        pairs = zip(values, counts, strict=True)
+        found = [(count, value * count, value, value) for value, count in pairs]
+    for numbers in found:
+        if not all(math.isfinite(number) and abs(number) <= _LIMIT for number in numbers):
+            raise InvalidParameterValueException(
+                f"The value for parameter {path} must be a number between -2^360 and 2^360."
+            )
+        if numbers[0] <= 0:
+            raise InvalidParameterValueException(
+                f"The number of samples of parameter {path} must be greater than 0."
+            )
+    return found
+
+
+def dimensions(request: Mapping[str, Any]) -> dict[str, str]:
+    """Return the dimensions that a request names, by name."""
+    return {item["Name"]: item["Value"] for item in request.get("Dimensions", ())}
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "GetMetricStatistics": get_metric_statistics,
+    "ListMetrics": list_metrics,
+    "PutMetricData": put_metric_data,
+}

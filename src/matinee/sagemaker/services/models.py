@@ -1,8 +1,9 @@
-"""SageMaker models: a name for an image and the model data it serves.
+"""SageMaker models: a name for images and the model data they serve.
 
-That the image can be run here is found out when a job uses the model, as on AWS; that role and
-model data exist is checked at once. Inference pipelines, multi-model containers, model packages and
-uncompressed model data are refused.
+A model has one container or a pipeline of several, each of an image or of a model package. That an
+image can be run here is found out when the model is used, as on AWS; that role, package and model
+data exist is checked at once. Multi-model containers, private registries, data of hubs and data
+besides the model's own are refused.
 """
 
 from __future__ import annotations
@@ -10,16 +11,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matinee.sagemaker import model_data
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import page
-from matinee.sagemaker.objects import ObjectMissingError, ObjectRefusedError, parse_uri
+from matinee.sagemaker.objects import ObjectMissingError, ObjectRefusedError
+from matinee.sagemaker.requests import refuse
+from matinee.sagemaker.services import model_packages
 from matinee.sagemaker.services.iam import check_role
 from matinee.sagemaker.store import Resource, ResourceExists
 
 KIND = "Model"
+# The name of a model's only container, in AWS's messages and logs.
+PRIMARY = "primary"
 
-_CONTAINER_MEMBERS = {"Image", "ModelDataUrl", "Environment", "ContainerHostname", "Mode"}
+_CONTAINER_MEMBERS = {
+    "ContainerHostname",
+    "Environment",
+    "Image",
+    "ImageConfig",
+    "InferenceSpecificationName",
+    "Mode",
+    "ModelDataSource",
+    "ModelDataUrl",
+    "ModelPackageName",
+}
+_SOURCE_MEMBERS = {"CompressionType", "ModelAccessConfig", "S3DataType", "S3Uri"}
 
 
 def create_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -28,15 +45,16 @@ def create_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ValidationException
-        The name is taken, the role or the model data does not exist, or the containers are not
-        exactly one.
+        The name is taken, the role, a package or model data do not exist, or the containers are
+        none that can be served.
     """
     name = request["ModelName"]
     arn = context.arn(f"model/{name}")
-    container = _container(request)
+    containers = _containers(context, request)
     if "ExecutionRoleArn" in request:
         check_role(context, request["ExecutionRoleArn"])
-    _check_model_data(context, container)
+    for container in containers:
+        _check_model_data(context, container, request.get("ExecutionRoleArn", ""))
     now = context.clock()
     described = {key: value for key, value in request.items() if key != "Tags"}
     document = {
@@ -45,7 +63,8 @@ def create_model(context: Context, request: dict[str, Any]) -> dict[str, Any]:
         "ModelArn": arn,
         "CreationTime": now,
     }
-    model = Resource(KIND, name, arn, "", now, now, document, {})
+    private = {"containers": containers}
+    model = Resource(KIND, name, arn, "", now, now, document, private)
     try:
         context.store.insert(model, request.get("Tags", ()))
     except ResourceExists as error:
@@ -110,39 +129,103 @@ def _not_found(context: Context, name: str) -> ValidationException:
     return ValidationException(f'Could not find model "{context.arn(f"model/{name}")}".')
 
 
-def _container(request: dict[str, Any]) -> dict[str, Any]:
+def containers_of(model: Resource) -> list[dict[str, Any]]:
+    """Return a model's containers in the order of its pipeline, each with a ContainerHostname.
+
+    Each has an Image; one that was given as a model package has that package's image and data.
+    """
+    document = model.document
+    given = document.get("Containers") or [document["PrimaryContainer"]]
+    containers: list[dict[str, Any]] = model.private.get("containers", given)
+    if len(containers) == 1:
+        return [{**containers[0], "ContainerHostname": PRIMARY}]
+    return [
+        {"ContainerHostname": f"container-{number}", **container}
+        for number, container in enumerate(containers, 1)
+    ]
+
+
+def _containers(context: Context, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the request's containers with their packages looked up."""
     if ("PrimaryContainer" in request) == ("Containers" in request):
         raise ValidationException("Specify either PrimaryContainer or Containers, not both.")
     containers = request["Containers"] if "Containers" in request else [request["PrimaryContainer"]]
-    if len(containers) != 1:
+    if not containers:
+        raise ValidationException("Containers must name at least one container.")
+    hostnames = [item["ContainerHostname"] for item in containers if "ContainerHostname" in item]
+    if len(set(hostnames)) != len(hostnames):
         raise ValidationException(
-            f"matinee runs models of one container; Containers has {len(containers)}."
+            f"The ContainerHostname of each container must be unique, not {', '.join(hostnames)}."
         )
-    container: dict[str, Any] = containers[0]
-    if "Image" not in container:
-        raise ValidationException("The container of a model must have an Image.")
-    if unsupported := sorted(container.keys() - _CONTAINER_MEMBERS):
+    if hostnames and len(hostnames) != len(containers):
         raise ValidationException(
-            f"not implemented by matinee: a model's container with {', '.join(unsupported)}"
+            "Specify a ContainerHostname for all of the Containers or for none of them."
         )
+    return [_container(context, container) for container in containers]
+
+
+def _container(context: Context, container: dict[str, Any]) -> dict[str, Any]:
+    refuse("a model's container", container, container.keys() - _CONTAINER_MEMBERS)
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise ValidationException("not implemented by matinee: a model's container of MultiModel")
+    if container.get("ImageConfig", {}).get("RepositoryAccessMode", "Platform") != "Platform":
+        raise ValidationException(
+            "not implemented by matinee: a model's container with ImageConfig of Vpc"
+        )
+    if "ModelPackageName" in container:
+        return _of_package(context, container)
+    if "Image" not in container:
+        raise ValidationException("The container of a model must have an Image.")
+    if {"ModelDataUrl", "ModelDataSource"} <= container.keys():
+        raise ValidationException("Specify either ModelDataUrl or ModelDataSource, not both.")
+    _check_source(container.get("ModelDataSource"))
     return container
 
 
-def _check_model_data(context: Context, container: dict[str, Any]) -> None:
-    url = container.get("ModelDataUrl")
-    if url is None:
+def _of_package(context: Context, container: dict[str, Any]) -> dict[str, Any]:
+    own = {"Image", "ModelDataUrl", "ModelDataSource"} & container.keys()
+    if own:
+        raise ValidationException(
+            f"A container of a ModelPackageName does not take {', '.join(sorted(own))}."
+        )
+    found = model_packages.container_of(
+        context, container["ModelPackageName"], container.get("InferenceSpecificationName")
+    )
+    environment = {**found.get("Environment", {}), **container.get("Environment", {})}
+    kept = {k: v for k, v in container.items() if k == "ContainerHostname"}
+    return {**found, **kept, **({"Environment": environment} if environment else {})}
+
+
+def _check_source(source: Mapping[str, Any] | None) -> None:
+    if source is None:
+        return
+    if "S3DataSource" not in source:
+        raise ValidationException("ModelDataSource must have an S3DataSource.")
+    data = source["S3DataSource"]
+    refuse("ModelDataSource.S3DataSource", data, data.keys() - _SOURCE_MEMBERS)
+    if data["S3DataType"] == "S3Prefix":
+        if data["CompressionType"] == "Gzip":
+            raise ValidationException(
+                "ModelDataSource of CompressionType Gzip needs S3DataType S3Object."
+            )
+        if not data["S3Uri"].endswith("/"):
+            raise ValidationException(
+                f"ModelDataSource of S3Prefix must end with a slash, unlike {data['S3Uri']}."
+            )
+
+
+def _check_model_data(context: Context, container: dict[str, Any], role: str) -> None:
+    data = model_data.of_container(container)
+    if data is None:
         return
     try:
-        bucket, key = parse_uri(url)
-        found = any(item.key == key for item in context.objects.find(bucket, key))
+        found = model_data.exist(context.objects_for(role), data)
     except ObjectRefusedError as error:
-        raise ValidationException(f"Could not access model data at {url}: {error}") from error
+        raise ValidationException(f"Could not access model data at {data.uri}: {error}") from error
     except (ValueError, ObjectMissingError):
         found = False
     if not found:
-        raise ValidationException(f"Could not find model data at {url}.")
+        raise ValidationException(f"Could not find model data at {data.uri}.")
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matinee.sagemaker import components
 from matinee.sagemaker.context import Context, Operation
+from matinee.sagemaker.entities import check_tags
 from matinee.sagemaker.errors import ResourceLimitExceeded, ValidationException
 
 MAX_TAGS = 50
@@ -17,11 +19,12 @@ def add_tags(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ValidationException
-        Nothing has the ARN.
+        Nothing has the ARN, or a key is reserved or there twice.
     ResourceLimitExceeded
         The resource would have over 50 tags.
     """
     arn = _existing(context, request)
+    check_tags(request["Tags"])
     keys = {tag["Key"] for tag in [*context.store.tags(arn), *request["Tags"]]}
     if len(keys) > MAX_TAGS:
         raise ResourceLimitExceeded(f"{arn} would have {len(keys)} tags; the limit is {MAX_TAGS}")
@@ -58,7 +61,8 @@ def delete_tags(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 def _existing(context: Context, request: dict[str, Any]) -> str:
     arn: str = request["ResourceArn"]
-    if not context.store.has_arn(arn):
+    # A job's trial component has an ARN and is not stored by itself.
+    if not context.store.has_arn(arn) and components.find_by_arn(context, arn) is None:
         raise ValidationException(f'Could not find resource "{arn}".')
     return arn
 

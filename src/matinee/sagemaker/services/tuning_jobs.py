@@ -1,17 +1,17 @@
-"""SageMaker hyperparameter tuning jobs: create, describe, list, stop, list their training jobs."""
+"""SageMaker hyperparameter tuning jobs: create, describe, list, stop, delete, list their trials."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import trials, tuning_requests
+from matinee.sagemaker import objective_index, trials, tuning_requests
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ResourceNotFound, ValidationException
-from matinee.sagemaker.listing import DEFAULT_MAX_RESULTS, members, page
+from matinee.sagemaker.listing import members, page
 from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
-from matinee.sagemaker.states import TRAINING_JOB, TUNING_JOB
+from matinee.sagemaker.states import TRAINING_JOB, TUNING_JOB, state_of
 from matinee.sagemaker.store import Resource
 
 KIND = TUNING_JOB.name
@@ -27,9 +27,10 @@ def create_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, An
     ResourceInUse
         The name is taken.
     """
-    algorithm = tuning_requests.check(context, request)
-    check_role(context, request["TrainingJobDefinition"]["RoleArn"])
-    job = tuning_requests.new_job(context, request, algorithm)
+    found = tuning_requests.check(context, request)
+    for definition in found:
+        check_role(context, definition.request["RoleArn"])
+    job = tuning_requests.new_job(context, request, found)
     jobs.create(
         context,
         job,
@@ -109,6 +110,26 @@ def stop_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]
     return jobs.stop(context, KIND, name, noun=noun, missing=_missing(name))
 
 
+def delete_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Forget a tuning job that has ended; its training jobs and their models stay.
+
+    Raises
+    ------
+    ResourceNotFound
+        There is no such job.
+    ValidationException
+        It has not ended.
+    """
+    job = _find(context, request)
+    if not state_of(job).is_terminal:
+        raise ValidationException(
+            f"The request was rejected because the hyperparameter tuning job is in status "
+            f"{job.status}. Stop it first."
+        )
+    context.store.delete(KIND, job.name)
+    return {}
+
+
 def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     """List the training jobs of a tuning job.
 
@@ -122,9 +143,7 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
         The token is not one of this list.
     """
     tuning_job = _find(context, request)
-    objective = tuning_job.document["HyperParameterTuningJobConfig"][
-        "HyperParameterTuningJobObjective"
-    ]
+    folder = tuning_job.private["folder"]
     if request.get("SortBy") != "FinalObjectiveMetricValue":
         return page(
             context.store,
@@ -132,40 +151,31 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
             TRAINING_JOB.name,
             parent=tuning_job.arn,
             summary_key="TrainingJobSummaries",
-            summarise=lambda child: trials.summary(child, objective),
+            summarise=trials.summary,
+            wanted=lambda child: trials.is_of(child, folder),
         )
-    rated = [
-        (value, child)
-        for child in trials.training_jobs(context.store, tuning_job.arn)
-        if (value := trials.objective(child)) is not None
-        and request.get("StatusEquals", child.status) == child.status
-    ]
-    rated.sort(key=lambda pair: pair[0], reverse=request.get("SortOrder") == "Descending")
-    return _page(request, [child for _, child in rated], objective)
+    found: dict[str, Resource] = {}
 
+    def is_there(entry: Resource) -> bool:
+        child = context.store.get(TRAINING_JOB.name, entry.private["training_job"])
+        if child is not None:
+            found[entry.name] = child
+        return child is not None
 
-def _page(
-    request: Mapping[str, Any], children: list[Resource], objective: Mapping[str, str]
-) -> dict[str, Any]:
-    # The token names the last child of the page before: new ones may have come in between.
-    first, names = 0, [child.name for child in children]
-    if "NextToken" in request:
-        token = request["NextToken"]
-        if token not in names:
-            raise ValidationException(f"NextToken {token!r} is not a token of this list")
-        first = names.index(token) + 1
-    size = request.get("MaxResults", DEFAULT_MAX_RESULTS)
-    shown = children[first : first + size]
-    answer: dict[str, Any] = {
-        "TrainingJobSummaries": [trials.summary(child, objective) for child in shown]
-    }
-    if first + size < len(children):
-        answer["NextToken"] = shown[-1].name
-    return answer
+    return page(
+        context.store,
+        {**request, "SortBy": "Name"},
+        objective_index.KIND,
+        parent=folder,
+        summary_key="TrainingJobSummaries",
+        summarise=lambda entry: trials.summary(found[entry.name]),
+        wanted=is_there,
+    )
 
 
 OPERATIONS: Mapping[str, Operation] = {
     "CreateHyperParameterTuningJob": create_tuning_job,
+    "DeleteHyperParameterTuningJob": delete_tuning_job,
     "DescribeHyperParameterTuningJob": describe_tuning_job,
     "ListHyperParameterTuningJobs": list_tuning_jobs,
     "StopHyperParameterTuningJob": stop_tuning_job,
