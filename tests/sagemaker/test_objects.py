@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from botocore.credentials import Credentials
@@ -197,3 +199,54 @@ def test_a_server_that_is_not_there_is_unreachable_after_a_brief_wait() -> None:
         objects.find("bucket", "")
     assert pauses == [0.5, 1.0, 2.0, 4.0]
     objects.close()
+
+
+class _Breaking(BaseHTTPRequestHandler):
+    """An S3 whose connections break in the middle of a body, twice."""
+
+    asked: ClassVar[list[tuple[str | None, str | None]]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append((self.headers["Range"], self.headers["If-Match"]))
+        first = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        self.send_response(206 if first else 200)
+        self.send_header("ETag", '"one"')
+        self.send_header("Content-Length", str(10 - first))
+        self.end_headers()
+        last = first + 4 if len(self.asked) < 3 else 10
+        self.wfile.write(b"0123456789"[first:last])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_broken_download_goes_on_where_it_broke(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Breaking) as server:
+        threading.Thread(target=server.serve_forever).start()
+        objects = Objects(
+            endpoint_url=f"http://127.0.0.1:{server.server_port}",
+            credentials=Credentials("AKIDEXAMPLE", "secret"),
+            region="us-east-1",
+            sleep=lambda _: None,
+        )
+        try:
+            objects.download("bucket", "key", tmp_path / "copy")
+        finally:
+            objects.close()
+            server.shutdown()
+    assert (tmp_path / "copy").read_bytes() == b"0123456789"
+    asked = [(None, None), ("bytes=4-", '"one"'), ("bytes=8-", '"one"')]
+    assert _Breaking.asked == asked
+
+
+def test_another_process_reads_by_the_settings(
+    objects: Objects, bucket: str, put: Put, tmp_path: Path
+) -> None:
+    put("key", b"data")
+    same = Objects.of_settings(json.loads(json.dumps(objects.settings())))
+    same.download(bucket, "key", tmp_path / "copy")
+    same.delete(f"s3://{bucket}/key")
+    same.delete(f"s3://{bucket}/key")
+    same.close()
+    assert (tmp_path / "copy").read_bytes() == b"data"
+    assert objects.find(bucket, "key") == []

@@ -32,6 +32,7 @@ from sqlalchemy import URL
 from matinee.sagemaker import algorithms_file
 from matinee.sagemaker.app import create_app
 from matinee.sagemaker.auth import SignatureVerifier
+from matinee.sagemaker.connections import Connection
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.drivers import DRIVERS
 from matinee.sagemaker.jobs import JobRunner
@@ -233,6 +234,8 @@ def _run(
         create_app(context, verifier, names),
         host=arguments.host,
         port=arguments.port,
+        http=Connection,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -60,6 +60,7 @@ MAX_BODY_BYTES = 1 << 20
 # SageMaker's quota for the payload of an invocation.
 MAX_INVOCATION_BYTES = 25 << 20
 _INVOCATIONS = "/endpoints/"
+_FIRST_ERROR = 400
 
 OPERATIONS: Mapping[str, Mapping[str, AnyOperation]] = {
     "sagemaker": {
@@ -157,15 +158,20 @@ class _Endpoint:
             response = await self._respond_here(exchange)
         else:
             response = await run_in_threadpool(self._respond, exchange)
-        asked = exchange.operation or f"{request.method} {exchange.request.target}"
-        log.info(
-            "%s %s -> %d in %.0f ms, request %s",
-            "-" if exchange.service is None else exchange.service.name,
-            asked.encode("unicode_escape").decode(),  # it may hold line breaks
-            response.status_code,
-            1000 * (time.monotonic() - started),
-            exchange.request_id,
-        )
+        # At a thousand invocations a second the log would be larger than what is asked.
+        is_noted = not is_invocation or response.status_code >= _FIRST_ERROR
+        level = logging.INFO if is_noted else logging.DEBUG
+        if log.isEnabledFor(level):
+            asked = exchange.operation or f"{request.method} {exchange.request.target}"
+            log.log(
+                level,
+                "%s %s -> %d in %.0f ms, request %s",
+                "-" if exchange.service is None else exchange.service.name,
+                asked.encode("unicode_escape").decode(),  # it may hold line breaks
+                response.status_code,
+                1000 * (time.monotonic() - started),
+                exchange.request_id,
+            )
         return response
 
     def _respond(self, exchange: Exchange) -> Response:

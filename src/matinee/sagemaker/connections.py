@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-class _HeadTooLargeError(Exception):
-    """The request line and the headers are over the limit."""
+class _RefusedError(Exception):
+    """The request is refused by its head."""
 
 
 _PHRASES: Mapping[HTTPStatus, str] = {
     HTTPStatus.SERVICE_UNAVAILABLE: "there are too many connections",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "the request line and the headers are too large",
+    HTTPStatus.NOT_IMPLEMENTED: "a connection is for HTTP/1.1 and nothing else",
 }
 
 
@@ -54,7 +55,7 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._answer_deadline: asyncio.TimerHandle | None = None
         self._has_head = False
-        self._is_head_too_large = False
+        self._refusal: HTTPStatus | None = None
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -92,8 +93,12 @@ class Connection(HttpToolsProtocol):
         self._has_head = True
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.max_head_bytes:
-            self._is_head_too_large = True
-            raise _HeadTooLargeError
+            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        elif self.parser.should_upgrade():
+            # The parser would take the body for the other protocol's.
+            self._refusal = HTTPStatus.NOT_IMPLEMENTED
+        if self._refusal is not None:
+            raise _RefusedError
         self._allow(self.body_seconds)
         super().on_headers_complete()
 
@@ -104,16 +109,17 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         # The parser takes an error of `on_headers_complete` for one of the request.
-        if self._is_head_too_large:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        else:
+        if self._refusal is None:
             super().send_400_response(msg)
+        else:
+            self._refuse(self._refusal)
 
     def _refuse(self, status: HTTPStatus) -> None:
         body = f"matinee: {_PHRASES[status]}\n".encode()
         self.transport.write(
             f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: text/plain\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+            + body
         )
         self.transport.close()
 

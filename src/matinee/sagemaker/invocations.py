@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from matinee.sagemaker import failures, serving
-from matinee.sagemaker.archives import DEFAULT_LIMITS
 from matinee.sagemaker.data_processing import InputError, OutputError, Processing
+from matinee.sagemaker.decompression import unzipped
 from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.jobs import Job
 from matinee.sagemaker.model_server import InvocationError, Pipeline
@@ -35,8 +35,6 @@ _PATIENCE_SECONDS = 1.0
 # Objects that are fetched at a time, and that may wait to be asked for.
 _FETCHERS = 4
 _AHEAD_BYTES = 256 * 1024**2
-# zlib's name for the format, with the largest window
-_GZIP = 31
 Result = TypeVar("Result")
 
 
@@ -387,31 +385,3 @@ class Invocations:
         self._watch()
         if self._is_over.is_set():
             raise JobFailedError("InternalServerError: the instance has given up")
-
-
-def unzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what gzip compressed, of one member or several.
-
-    Raises
-    ------
-    zlib.error
-        It is not gzip, is damaged or becomes larger than the limits.
-    EOFError
-        It ends too early.
-    """
-    member, read, written = zlib.decompressobj(_GZIP), 0, 0
-    for chunk in chunks:
-        read += len(chunk)
-        data = chunk
-        while data:
-            if member.eof:
-                member = zlib.decompressobj(_GZIP)
-            piece = member.decompress(data, 1024**2)
-            written += len(piece)
-            if written > (capacity := DEFAULT_LIMITS.bytes_for(read)):
-                raise zlib.error(f"it decompresses to over {capacity} bytes")
-            yield piece
-            # Zeros may fill up what stands behind a member.
-            data = member.unused_data.lstrip(b"\0") if member.eof else member.unconsumed_tail
-    if read and not member.eof:
-        raise EOFError("the compressed data ends too early")

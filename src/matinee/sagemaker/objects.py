@@ -410,9 +410,7 @@ class Objects:
             found = self._manifest(bucket, prefix)
         else:
             found = [
-                InputObject(
-                    bucket, item.key, relative_name(prefix, item.key), item.size, item.etag
-                )
+                InputObject(bucket, item.key, relative_name(prefix, item.key), item.size, item.etag)
                 for item in self.find(bucket, prefix)
                 if not item.key.endswith("/")  # a console's "folder", not data
             ]

@@ -66,11 +66,14 @@ def present_members(
     ValueError
         The answer has a member the model does not know.
     """
-    if unknown := sorted(answer.keys() - shape.members.keys()):
+    # In the answer's order: of the many members of a shape an answer has few.
+    members = shape.members
+    if not answer.keys() <= members.keys():
+        unknown = sorted(answer.keys() - members.keys())
         raise ValueError(f"{path}: not in the service's model: {', '.join(unknown)}")
-    for name, member in shape.members.items():
-        if answer.get(name) is not None:
-            yield name, answer[name], member
+    for name, value in answer.items():
+        if value is not None:
+            yield name, value, members[name]
 
 
 def wire_name(name: str, member: Shape) -> str:

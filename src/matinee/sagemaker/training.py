@@ -135,6 +135,7 @@ def _upload(job: Job) -> None:
 def _stop(job: Job) -> None:
     training_processes.stop(job)
     training_processes.wait(job, lambda: None)
+    training_processes.end_feeders(job)
     if training_processes.has_trained(job):
         _store_checkpoints(job, is_over=True, strict=True)
         artifacts.store(job, even_empty=False)

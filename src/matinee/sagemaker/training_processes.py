@@ -157,6 +157,17 @@ def stop(job: Job) -> None:
         compute.stop(job.host_folder(name))
 
 
+def end_feeders(job: Job) -> list[pipes.FeederError]:
+    """End what feeds the pipes of hosts that have ended; return why some had ended before."""
+    errors = []
+    for name in job.resource.private["hosts"]:
+        try:
+            pipes.end(training_inputs.feeder_folder(job, name))
+        except pipes.FeederError as error:
+            errors.append(error)
+    return errors
+
+
 def check_ends(job: Job) -> None:
     """Judge how the processes have ended.
 
@@ -166,13 +177,9 @@ def check_ends(job: Job) -> None:
         The training has failed; the reason is that of the host that failed first. The time limit
         is no failure.
     """
-    names = job.resource.private["hosts"]
-    try:
-        for name in names:
-            pipes.end(training_inputs.feeder_folder(job, name))
-    except pipes.FeederError as error:
-        raise JobFailedError(str(error)) from error
-    ends = {name: compute.status(job.host_folder(name)) for name in names}
+    if unfed := end_feeders(job):
+        raise JobFailedError(str(unfed[0])) from unfed[0]
+    ends = {name: compute.status(job.host_folder(name)) for name in job.resource.private["hosts"]}
     if lost := [name for name, status in ends.items() if status.phase is Phase.LOST]:
         raise JobFailedError(
             f"InternalServerError: {_of_host(job, lost[0])}the training process was interrupted: "

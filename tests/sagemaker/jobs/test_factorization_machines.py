@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -82,6 +83,37 @@ def test_a_model_is_trained_and_predicts(jobs: Jobs) -> None:
     assert len(scores) == len(PAIRS)
     for (customer, video), score in zip(PAIRS, scores, strict=True):
         assert (score > 3) == ((customer + video) % 2 == 0)
+
+
+def test_a_pipe_trains_the_same_model(jobs: Jobs) -> None:
+    changes = training(jobs)
+    jobs.put("zipped/part-0", gzip.compress(ratings()))
+    source = channel("train", jobs.uri("zipped/"))
+    piped = {**source, "InputMode": "Pipe", "CompressionType": "Gzip"}
+    names = [
+        jobs.train({**changes, "InputDataConfig": [train]}, **hyperparameters(epochs="3"))
+        for train in (changes["InputDataConfig"][0], piped)
+    ]
+    models = []
+    for described in map(jobs.trained, names):
+        assert described["TrainingJobStatus"] == "Completed", described.get("FailureReason")
+        models.append(jobs.get(described["ModelArtifacts"]["S3ModelArtifacts"]))
+    assert models[0] == models[1]
+
+
+def test_two_hosts_train_one_model(jobs: Jobs) -> None:
+    changes = training(jobs)
+    jobs.put("train/part-1", ratings())
+    train = changes["InputDataConfig"][0]
+    train["DataSource"]["S3DataSource"]["S3DataDistributionType"] = "ShardedByS3Key"
+    resources = {"ResourceConfig": {**RESOURCES, "InstanceCount": 2}}
+    described = jobs.trained(jobs.train({**changes, **resources}, **hyperparameters()))
+    assert described["TrainingJobStatus"] == "Completed", described.get("FailureReason")
+    metrics = {item["MetricName"]: item["Value"] for item in described["FinalMetricDataList"]}
+    assert metrics["test:rmse"] < 0.5
+    uri = described["ModelArtifacts"]["S3ModelArtifacts"]
+    with tarfile.open(fileobj=io.BytesIO(jobs.get(uri))) as tar:
+        assert tar.getnames() == ["model_algo-1"]
 
 
 def test_a_wrong_hyperparameter_is_the_clients_error(jobs: Jobs) -> None:

@@ -215,6 +215,17 @@ def test_instance_groups_get_their_channels(jobs: Jobs) -> None:
     assert "one" not in found[2]["config"]["inputdataconfig.json"]
 
 
+def test_a_stopped_job_feeds_no_pipe(jobs: Jobs, gate: Path) -> None:
+    changes = {"InputDataConfig": [piped("train", put_letters(jobs, "ab"))]}
+    name = jobs.train(changes, read_pipes="train_0", wait_for=str(gate))
+    jobs.wait_until_waiting(name)
+    feeders = processes(jobs.folder(name).parent / "work/algo-1/feeder")
+    assert [process.is_running() for process in feeders] == [True, True]
+    jobs.sagemaker.stop_training_job(TrainingJobName=name)
+    assert jobs.trained(name)["TrainingJobStatus"] == "Stopped"
+    assert [process.is_running() for process in feeders] == [False, False]
+
+
 def test_data_that_do_not_fit_the_volume_fail_the_job(jobs: Jobs) -> None:
     changes = {
         "ResourceConfig": {**RESOURCES, "VolumeSizeInGB": 0},

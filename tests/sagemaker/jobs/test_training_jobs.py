@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from matinee.sagemaker import compute
 from matinee.sagemaker.host import started_at
 from tests.sagemaker.jobs.conftest import (
     IMAGE,
@@ -428,16 +429,34 @@ def test_more_instances_than_a_job_may_have_are_refused(jobs: Jobs) -> None:
     assert message == "The job asks for 21 instances; a training job has at most 20"
 
 
-def test_a_job_may_bring_its_own_entrypoint(jobs: Jobs) -> None:
-    specification = {
-        "TrainingImage": "matinee-python",
-        "TrainingInputMode": "File",
-        "ContainerEntrypoint": ["/bin/sh", "-c"],
-        "ContainerArguments": ['echo "$0" >"$SAGEMAKER_BASE_DIR/model/said"; exit 3'],
+def with_entrypoint(jobs: Jobs, script: str) -> dict[str, Any]:
+    return {
+        "AlgorithmSpecification": {
+            "TrainingImage": "matinee-python",
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["/bin/sh", "-c"],
+            "ContainerArguments": [f'cd "$SAGEMAKER_BASE_DIR/model"; {script}'],
+        },
+        "OutputDataConfig": {"S3OutputPath": jobs.uri("models"), "CompressionType": "NONE"},
     }
-    described = jobs.trained(jobs.train({"AlgorithmSpecification": specification}))
-    assert described["FailureReason"].endswith("exit code: 3")
+
+
+def test_a_job_may_bring_its_own_entrypoint(jobs: Jobs) -> None:
+    described = jobs.trained(jobs.train(with_entrypoint(jobs, "echo trained >said")))
+    assert jobs.get(described["ModelArtifacts"]["S3ModelArtifacts"] + "said") == b"trained\n"
     assert described["AlgorithmSpecification"]["ContainerEntrypoint"] == ["/bin/sh", "-c"]
+
+
+@pytest.mark.skipif(not compute.can_isolate(), reason="needs the kernel's namespaces")
+def test_a_job_may_be_without_a_network(jobs: Jobs) -> None:
+    changes = {
+        **with_entrypoint(jobs, "cat /proc/net/dev >devices"),
+        "EnableNetworkIsolation": True,
+    }
+    described = jobs.trained(jobs.train(changes))
+    devices = jobs.get(described["ModelArtifacts"]["S3ModelArtifacts"] + "devices").decode()
+    assert [line.split(":")[0].strip() for line in devices.splitlines() if ":" in line] == ["lo"]
+    assert described["EnableNetworkIsolation"] is True
 
 
 def test_a_model_may_be_stored_as_single_objects(jobs: Jobs) -> None:
