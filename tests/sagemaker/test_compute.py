@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from matinee.sagemaker import compute, isolation, limits, log_events
+from matinee.sagemaker import compute, host, isolation, limits, log_events
 from matinee.sagemaker.commands import Command
 from matinee.sagemaker.compute import ComputeError, Phase, Status
 from matinee.sagemaker.host import started_at
@@ -311,3 +313,22 @@ def test_without_a_network_a_process_can_talk_to_itself_alone(folder: Path) -> N
     )
     assert ended(folder).code == 0, lines(folder)
     assert lines(folder) == ["['lo']"]
+
+
+def test_a_second_host_leaves_it_to_the_first(folder: Path) -> None:
+    # The first one was started by a server that died before its process could be found.
+    launch = {"command": [sys.executable, "-c", "print('again')"], "directory": str(folder)}
+    (folder / host.LAUNCH).write_text(json.dumps(launch))
+    lock = os.open(folder / host.LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    words = [sys.executable, "-m", host.__name__, str(folder)]
+    second = subprocess.Popen(words)  # noqa: S603 - our own words
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(0.3)
+    identity = {"pid": os.getpid(), "started_at": started_at(os.getpid())}
+    (folder / host.PROCESS).write_text(json.dumps({"host": identity}))
+    assert second.wait(30) == 0
+    assert not (folder / host.LOG).exists()
+    # Nothing is left to stop.
+    os.close(lock)
+    (folder / host.PROCESS).unlink()

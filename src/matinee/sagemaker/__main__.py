@@ -97,10 +97,13 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     StartError
-        Another server holds it.
+        Another server holds it, or this one may not write there.
     """
     # The lock is the kernel's and ends with this process, however it ends; the pid is for people.
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"cannot write to the state folder: {error}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -52,6 +52,7 @@ from matinee.sagemaker.services import (
     trial_components,
     tuning_jobs,
 )
+from matinee.sagemaker.store import StoreError
 from matinee.sagemaker.wire import Exchange, Service, load_services, perform, perform_here
 
 log = logging.getLogger(__name__)
@@ -181,6 +182,8 @@ class _Endpoint:
             return perform(exchange, self._services, scope.service, context)
         except ServiceError as error:
             return exchange.refuse(error)
+        except StoreError as error:
+            return exchange.fail(str(error))
         except Exception:  # noqa: BLE001 - logged with its cause; the caller must get an answer
             return exchange.fail()
 
@@ -191,6 +194,8 @@ class _Endpoint:
             return await perform_here(exchange, self._services, scope.service, context)
         except ServiceError as error:
             return exchange.refuse(error)
+        except StoreError as error:
+            return exchange.fail(str(error))
         except Exception:  # noqa: BLE001 - logged with its cause; the caller must get an answer
             return exchange.fail()
 

@@ -38,6 +38,7 @@ LINE_LIMIT_BYTES = 256 * 1024
 _CHUNK_BYTES = 64 * 1024
 _DRAIN_SECONDS = 5.0
 _AT_END_SECONDS = 60.0
+_OTHER_SECONDS, _PAUSE_SECONDS = 10.0, 0.01
 # How a container engine tells that the container was killed.
 _KILLED_CODE = 128 + signal.SIGKILL
 _LIMITS_LOOK_SECONDS = 0.2
@@ -118,7 +119,9 @@ def run(folder: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit(f"another host runs {folder}")
+        # A server that has died since started that one; this server takes it for its own.
+        _await_other(folder)
+        return
     if (folder / PROCESS).exists():
         sys.exit(f"{folder} was run before")
     launch = json.loads((folder / LAUNCH).read_text())
@@ -152,6 +155,15 @@ def run(folder: Path) -> None:
     code, cause = _watch(process, log, events, launch)
     clean_up(folder)
     _end(folder, code, cause)
+
+
+def _await_other(folder: Path) -> None:
+    """Return when the host that has the folder can be found, or has had its time to start."""
+    deadline = time.monotonic() + _OTHER_SECONDS
+    while not (folder / PROCESS).exists() and time.monotonic() < deadline:
+        time.sleep(_PAUSE_SECONDS)
+    if not (folder / PROCESS).exists():
+        sys.exit(f"another host runs {folder}, and has not started its process")
 
 
 def _isolate(folder: Path, launch: Mapping[str, Any]) -> None:

@@ -15,9 +15,9 @@ from matinee.sagemaker import compute, hosts
 from matinee.sagemaker.algorithms import NoCommandError
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.errors import ValidationException
+from matinee.sagemaker.requests import check_s3_uri, find_algorithm, refuse
 from matinee.sagemaker.states import PROCESSING_JOB, State
 from matinee.sagemaker.store import Resource
-from matinee.sagemaker.requests import check_s3_uri, find_algorithm, refuse
 
 DEFAULT_RUNTIME_SECONDS = 24 * 3600
 BASE = PurePosixPath("/opt/ml")

@@ -143,6 +143,22 @@ def connect_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
+class DamagedError(Exception):
+    """The database's file is damaged."""
+
+
+def check_sqlite(connection: sa.Connection) -> None:
+    """Look through the whole file: damage found later would be found in the middle of a job.
+
+    Raises
+    ------
+    DamagedError
+    """
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if found != "ok":
+        raise DamagedError(f"its file is damaged ({found}); put a copy of it in its place")
+
+
 def begin_sqlite(connection: sa.Connection) -> None:
     """Begin a transaction as a reader or a writer; SQLAlchemy's event `begin`."""
     options = connection.get_execution_options()

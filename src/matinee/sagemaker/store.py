@@ -160,7 +160,7 @@ class Store:
                 sa.event.listen(self._engine, "connect", schema.connect_sqlite)
                 sa.event.listen(self._engine, "begin", schema.begin_sqlite)
             version = self._open()
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
+        except (sa.exc.SQLAlchemyError, ImportError, StoreError, schema.DamagedError) as error:
             raise StoreError(f"cannot open the database: {error}") from error
         if version != schema.VERSION:
             self.close()
@@ -172,6 +172,8 @@ class Store:
     def _open(self) -> int:
         """Create what is not there yet, or bring it up to date; return the schema's version."""
         with self._writing() as connection:
+            if self._engine.dialect.name == "sqlite":
+                schema.check_sqlite(connection)
             if not sa.inspect(connection).has_table(schema.SCHEMA.name):
                 schema.METADATA.create_all(connection)
                 connection.execute(schema.SCHEMA.insert().values(version=schema.VERSION))
@@ -216,10 +218,14 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        with self._turn, self._engine.connect() as plain:
-            connection = plain.execution_options(writes=True)
-            with connection.begin():
-                yield connection
+        try:
+            with self._turn, self._engine.connect() as plain:
+                connection = plain.execution_options(writes=True)
+                with connection.begin():
+                    yield connection
+        except sa.exc.OperationalError as error:
+            # A full disk, a folder that is read-only, a database that is away
+            raise StoreError(f"the database cannot be written: {error.orig}") from error
 
     def insert(self, resource: Resource, tags: Sequence[Mapping[str, str]] = ()) -> None:
         """Keep a new resource and its tags, both or neither.

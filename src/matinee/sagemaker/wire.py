@@ -138,12 +138,16 @@ class Exchange:
         model = None if self.service is None else self.service.model
         return self.protocol.refuse(error, model, self.request_id)
 
-    def fail(self) -> Response:
-        """Log the exception being handled and return an error that tells nothing of it."""
+    def fail(self, told: str = "internal error of matinee") -> Response:
+        """Log the exception being handled and return an error that tells no more of it than this.
+
+        Parameters
+        ----------
+        told
+            What the caller is told.
+        """
         log.exception("%s failed, request %s", self.operation or "a request", self.request_id)
-        return self.refuse(
-            InternalFailure(f"internal error of matinee; its log has request {self.request_id}")
-        )
+        return self.refuse(InternalFailure(f"{told}; its log has request {self.request_id}"))
 
 
 def perform(

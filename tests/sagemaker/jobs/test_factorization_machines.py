@@ -87,7 +87,7 @@ def test_a_model_is_trained_and_predicts(jobs: Jobs) -> None:
 
 def test_a_pipe_trains_the_same_model(jobs: Jobs) -> None:
     changes = training(jobs)
-    jobs.put("zipped/part-0", gzip.compress(ratings()))
+    jobs.put("zipped/part-0", gzip.compress(ratings(), mtime=0))
     source = channel("train", jobs.uri("zipped/"))
     piped = {**source, "InputMode": "Pipe", "CompressionType": "Gzip"}
     names = [

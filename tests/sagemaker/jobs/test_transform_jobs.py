@@ -95,8 +95,10 @@ def test_objects_are_cut_into_records(
 
 
 def test_compressed_objects_are_opened(jobs: Jobs, model: str) -> None:
-    jobs.put("input/a.gz", gzip.compress(b"one\n") + gzip.compress(b"two") + b"\0")
-    jobs.put("input/b.gz", gzip.compress(b"three")[:-4])
+    jobs.put(
+        "input/a.gz", gzip.compress(b"one\n", mtime=0) + gzip.compress(b"two", mtime=0) + b"\0"
+    )
+    jobs.put("input/b.gz", gzip.compress(b"three", mtime=0)[:-4])
     jobs.put("input/c.gz", "four")
     name = jobs.transform(model, CompressionType="Gzip")
     reason = jobs.transformed(name)["FailureReason"]
