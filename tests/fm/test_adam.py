@@ -10,8 +10,9 @@ from matinee.fm.averaging import average
 from matinee.fm.errors import DataError, HyperparameterError
 from matinee.fm.hyperparameters import Hyperparameters
 from matinee.fm.model import Model
-from matinee.fm.training import BatchResult, EpochResult, evaluate, train
+from matinee.fm.training import evaluate, train
 from tests.fm.checkerboard import SIDE, checkerboard
+from tests.fm.observers import Log
 
 GIVEN = Hyperparameters(
     feature_dim=2 * SIDE,
@@ -22,20 +23,6 @@ GIVEN = Hyperparameters(
     factors_lr=0.03,
     factors_init_sigma=0.3,
 )
-
-
-class Log:
-    """Keeps what an observer is told."""
-
-    def __init__(self) -> None:
-        self.batches: list[BatchResult] = []
-        self.epochs: list[EpochResult] = []
-
-    def on_batch(self, result: BatchResult) -> None:
-        self.batches.append(result)
-
-    def on_epoch(self, result: EpochResult) -> None:
-        self.epochs.append(result)
 
 
 def rng() -> np.random.Generator:

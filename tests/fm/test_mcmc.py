@@ -15,26 +15,13 @@ from matinee.fm.errors import DataError, DivergedError, HyperparameterError
 from matinee.fm.mcmc import McmcSettings, train_mcmc
 from matinee.fm.model import Model
 from matinee.fm.posterior import Posterior
-from matinee.fm.training import BatchResult, EpochResult
+from tests.fm.observers import EpochLog
 
 SETTINGS = McmcSettings(num_factors=4, epochs=40, burn_in=10)
 CLASSIFIER = replace(SETTINGS, predictor_type="binary_classifier")
 TWO_THREADS = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 
 Data = tuple[scipy.sparse.csr_matrix, NDArray[np.float32]]
-
-
-class Log:
-    """Keeps what an observer is told."""
-
-    def __init__(self) -> None:
-        self.epochs: list[EpochResult] = []
-
-    def on_batch(self, result: BatchResult) -> None:
-        raise AssertionError(f"there are no batches: {result}")
-
-    def on_epoch(self, result: EpochResult) -> None:
-        self.epochs.append(result)
 
 
 def outputs_of(user: NDArray[np.int64], item: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -103,7 +90,7 @@ def test_dense_records_are_those_of_their_numbers() -> None:
 
 
 def test_the_noise_that_is_left_is_reported() -> None:
-    log = Log()
+    log = EpochLog()
     train(SETTINGS, ratings(1), observer=log)
     assert [result.epoch for result in log.epochs] == list(range(40))
     last = log.epochs[-1]
@@ -219,7 +206,7 @@ def test_the_mean_is_nearly_that_of_all_samples() -> None:
 
 
 def test_validation_measures_the_mean_and_keeps_the_best_epoch() -> None:
-    log = Log()
+    log = EpochLog()
     held_out = ratings(2)
     settings = replace(SETTINGS, artifact_factors=120)
     posterior = train(settings, ratings(1), observer=log, validation=held_out)
@@ -229,7 +216,7 @@ def test_validation_measures_the_mean_and_keeps_the_best_epoch() -> None:
 
 
 def test_patience_ends_training() -> None:
-    log = Log()
+    log = EpochLog()
     rows, labels = ratings(1)
     # The records held out say the opposite, so that learning makes it worse.
     train(
@@ -245,7 +232,7 @@ def test_training_goes_on_from_a_model() -> None:
     data = ratings(1)
     settings = replace(SETTINGS, epochs=1, burn_in=0)
     trained = train(replace(SETTINGS, artifact_factors=4), data).model
-    cold, warm = Log(), Log()
+    cold, warm = EpochLog(), EpochLog()
     train(settings, data, observer=cold)
     train(settings, data, observer=warm, initial=trained)
     assert warm.epochs[0].metrics["rmse"] < 0.6 < cold.epochs[0].metrics["rmse"]

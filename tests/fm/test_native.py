@@ -13,7 +13,7 @@ PROGRAM = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from matinee.fm.native import kernels
-print(type(kernels("scoring")).__name__, "numba" in sys.modules)
+print(type(kernels("checking")).__name__, "numba" in sys.modules)
 """
 
 
@@ -38,7 +38,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 def test_the_first_process_compiles_and_says_so(filled: tuple[Path, str, str]) -> None:
     cache, printed, logged = filled
     assert printed == "SimpleNamespace True\n"
-    assert "Compiling the scoring kernels for this processor, once" in logged
+    assert "Compiling the checking kernels for this processor, once" in logged
     assert [path.suffix for path in cache.iterdir()] == [".kernels"]
     assert cache.stat().st_mode & 0o777 == 0o700
 

@@ -15,26 +15,13 @@ from matinee.fm.errors import DataError, DivergedError, HyperparameterError
 from matinee.fm.hyperparameters import PredictorType
 from matinee.fm.model import Model
 from matinee.fm.sgd import SgdSettings, train_sgd
-from matinee.fm.training import BatchResult, EpochResult
+from tests.fm.observers import EpochLog
 
 PREDICTOR_TYPES: Sequence[PredictorType] = ("regressor", "binary_classifier")
 SETTINGS = SgdSettings(
     num_factors=4, epochs=3, learning_rate=0.1, regularization=0.05, init_sigma=0.3, num_models=1
 )
 TWO_THREADS = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-
-
-class Log:
-    """Keeps what an observer is told."""
-
-    def __init__(self) -> None:
-        self.epochs: list[EpochResult] = []
-
-    def on_batch(self, result: BatchResult) -> None:
-        raise AssertionError(f"there are no batches: {result}")
-
-    def on_epoch(self, result: EpochResult) -> None:
-        self.epochs.append(result)
 
 
 def pairs(first: ArrayLike, second: ArrayLike, width: int) -> scipy.sparse.csr_matrix:
@@ -235,7 +222,7 @@ def test_an_average_keeps_as_many_factors_as_asked_for() -> None:
 def test_an_observer_is_told_of_each_epoch() -> None:
     features, labels = ratings(1, 500)
     ticks = iter(np.arange(0, 100, 2.5))
-    log = Log()
+    log = EpochLog()
 
     train_sgd(SETTINGS, features, labels, generator(), observer=log, clock=lambda: next(ticks))
 
@@ -252,7 +239,7 @@ def test_metrics_of_a_model_that_stands_still_are_its_own(predictor_type: Predic
     labels = labels_of(predictor_type, outputs)
     still = replace(SETTINGS, predictor_type=predictor_type, learning_rate=0.0)
     for records in (features, with_values(features)):
-        log = Log()
+        log = EpochLog()
 
         train_sgd(still, records, labels, generator(), observer=log, validation=(records, labels))
 
@@ -266,7 +253,7 @@ def test_the_model_of_the_best_epoch_is_kept_and_training_stops_early() -> None:
     noisy = labels + np.random.default_rng(0).normal(0, 3, 300).astype(np.float32)
     test = ratings(2, 500)
     settings = replace(SETTINGS, num_factors=8, epochs=200, regularization=0.0, patience=3)
-    log = Log()
+    log = EpochLog()
 
     model = train_sgd(settings, features, noisy, generator(), observer=log, validation=test)
 
@@ -307,7 +294,7 @@ def test_labels_that_are_all_the_same_are_the_constant_term(
 
 def test_training_goes_on_from_an_initial_model() -> None:
     features, labels = ratings(1)
-    log = Log()
+    log = EpochLog()
     settings = replace(SETTINGS, epochs=10, regularization=0.001)
 
     first = train_sgd(settings, features, labels, generator(), observer=log)

@@ -1,5 +1,6 @@
 """Several hosts train as one host would on all of their records, and always the same."""
 
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,9 @@ from matinee.fm.errors import DataError, DivergedError
 from matinee.fm.hosts import Hosts, HostsError, added_up, gather
 from matinee.fm.hyperparameters import Hyperparameters
 from matinee.fm.model import Model
-from matinee.fm.training import BatchResult, EpochResult, evaluate, train
+from matinee.fm.training import evaluate, train
 from tests.fm.cluster import on_hosts
+from tests.fm.observers import Log
 
 GIVEN = Hyperparameters(
     feature_dim=9,
@@ -38,20 +40,6 @@ CASES = {
     "without linear": replace(GIVEN, use_linear=False),
     "17 columns": replace(GIVEN, num_factors=17),
 }
-
-
-class Log:
-    """Keeps what an observer is told."""
-
-    def __init__(self) -> None:
-        self.batches: list[BatchResult] = []
-        self.epochs: list[EpochResult] = []
-
-    def on_batch(self, result: BatchResult) -> None:
-        self.batches.append(result)
-
-    def on_epoch(self, result: EpochResult) -> None:
-        self.epochs.append(result)
 
 
 def records(n: int, given: Hyperparameters = GIVEN) -> tuple[Any, Any]:
@@ -210,6 +198,53 @@ def test_a_step_has_to_fit_a_message() -> None:
     parts = [(features, np.ones(1)), (wide, np.ones(4))]
     with pytest.raises(DataError, match="too many for hosts to send in each step, above"):
         train_on_hosts(given, parts)
+
+
+def step_message(*keys: int) -> bytes:
+    """The gradients of one step, all 1."""
+    head = struct.pack(f"<If{len(keys)}i", len(keys), 1, *keys)
+    return head + np.ones((len(keys), 4), dtype=np.float32).tobytes()
+
+
+@pytest.mark.parametrize("wrong", [0, 1], ids=["the first one", "another one"])
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (bytes(4), "a host sent 4 bytes, not the gradients of a step"),
+        (step_message(0)[:-1], "a host sent 27 bytes for 1 features"),
+        (step_message(9), "features that the model does not have"),
+        (step_message(-1), "features that the model does not have"),
+    ],
+)
+def test_what_no_host_would_send_is_refused(message: bytes, problem: str, wrong: int) -> None:
+    features, labels = records(8)
+
+    def work(hosts: Hosts) -> None:
+        if hosts.rank != wrong:
+            settings = AdamSettings(hyperparameters=GIVEN)
+            train_adam(settings, features, labels, np.random.default_rng(1), hosts=hosts)
+        gather(hosts, {"records": 8, "dense": False, "values": 9})
+        for _ in hosts.collect(message, 1 << 20):
+            pass
+        hosts.spread(message, 1 << 20)
+
+    with pytest.raises(HostsError, match=problem):
+        on_hosts(2, work)
+
+
+def test_more_features_than_a_host_has_told_are_refused() -> None:
+    one = scipy.sparse.csr_matrix(([1.0], [3], [0, 1]), shape=(1, 9), dtype=np.float32)
+
+    def work(hosts: Hosts) -> None:
+        if hosts.rank == 0:
+            settings = AdamSettings(hyperparameters=GIVEN)
+            train_adam(settings, one, np.ones(1), np.random.default_rng(1), hosts=hosts)
+        gather(hosts, {"records": 1, "dense": False, "values": 1})
+        hosts.collect(step_message(4, 5), 1 << 20)
+        hosts.spread(b"", 1 << 20)
+
+    with pytest.raises(HostsError, match="a host sent more features than it has told of"):
+        on_hosts(2, work)
 
 
 def test_what_diverges_on_one_host_ends_all() -> None:

@@ -11,8 +11,9 @@ from matinee.fm.data import SparseRows
 from matinee.fm.errors import DataError, DivergedError, HyperparameterError
 from matinee.fm.matinee_hyperparameters import MatineeHyperparameters
 from matinee.fm.model import Model
-from matinee.fm.training import BatchResult, EpochResult, evaluate
+from matinee.fm.training import evaluate
 from tests.fm.checkerboard import SIDE, checkerboard
+from tests.fm.observers import Log
 
 SOLVERS = {
     "adam": {"solver": "adam", "factors_lr": 0.03, "factors_init_sigma": 0.3, "bias_lr": 1.0},
@@ -46,19 +47,6 @@ def train(
 ) -> Model:
     rng = np.random.default_rng(0)
     return solvers.train(hyperparameters, features, labels, rng, **more).model
-
-
-class Log:
-    """Keeps what an observer is told."""
-
-    def __init__(self) -> None:
-        self.epochs: list[EpochResult] = []
-
-    def on_batch(self, result: BatchResult) -> None:
-        pass
-
-    def on_epoch(self, result: EpochResult) -> None:
-        self.epochs.append(result)
 
 
 @every_solver

@@ -15,8 +15,9 @@ from matinee.fm.errors import DataError, DivergedError
 from matinee.fm.hyperparameters import Hyperparameters
 from matinee.fm.metrics import Totals
 from matinee.fm.model import Model
-from matinee.fm.training import AdamTrainer, BatchResult, EpochResult, evaluate, train
+from matinee.fm.training import AdamTrainer, evaluate, train
 from tests.fm import reference
+from tests.fm.observers import Log
 
 # Steps large enough for a wrong rule to show after two epochs.
 GIVEN = Hyperparameters(
@@ -53,20 +54,6 @@ CASES = {
     "17 columns": replace(CLASSIFIER, num_factors=16),
     "65 columns": replace(GIVEN, num_factors=64),
 }
-
-
-class Log:
-    """Keeps what an observer is told."""
-
-    def __init__(self) -> None:
-        self.batches: list[BatchResult] = []
-        self.epochs: list[EpochResult] = []
-
-    def on_batch(self, result: BatchResult) -> None:
-        self.batches.append(result)
-
-    def on_epoch(self, result: EpochResult) -> None:
-        self.epochs.append(result)
 
 
 def sparse_records(rng: np.random.Generator) -> scipy.sparse.csr_matrix:

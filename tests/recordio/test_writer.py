@@ -60,7 +60,8 @@ def test_rows_beyond_a_block_follow_on() -> None:
     parts = (numpy.arange(2 * rows, dtype=numpy.float32), keys, numpy.arange(rows + 1) * 2)
     features = scipy.sparse.csr_matrix(parts, shape=(rows, 30_000))
     labels = numpy.arange(rows, dtype=numpy.float32)
-    each = [encode(features[row], labels[row : row + 1]) for row in range(rows)]
+    pieces = [slice(first, first + 1_000) for first in range(0, rows, 1_000)]
+    each = [encode(features[piece], labels[piece]) for piece in pieces]
     assert encode(features, labels) == b"".join(each)
 
 

@@ -89,6 +89,15 @@ def test_an_entry_may_say_what_is_measured_and_tuned_and_how_much_is_used(tmp_pa
             {"mine": {"docker": "x", "metric_definitions": [{"Name": "a", "Regex": "("}]}},
             "metric 'a' has a bad Regex",
         ),
+        (
+            {
+                "mine": {
+                    "docker": "x",
+                    "metric_definitions": [{"Name": "a", "Regex": "b{9999999999}"}],
+                }
+            },
+            "metric 'a' has a bad Regex",
+        ),
         ({"mine": {"docker": "x", "objectives": {"a": "Up"}}}, "to Minimize or Maximize"),
         ({"mine": {"docker": "x", "tunable": "a"}}, "tunable must be a list"),
     ],

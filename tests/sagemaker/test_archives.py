@@ -97,6 +97,7 @@ def test_two_of_one_name_are_refused(tmp_path: Path, first: str, second: str, sa
         (member("../outside"), "'../outside' would lie outside"),
         (member("/etc/outside"), "'/etc/outside' would lie outside"),
         (member("sub/../../outside"), "would lie outside"),
+        (member("a" * 256), "would lie outside of the archive, or cannot be a file's name"),
         (member("link", tarfile.SYMTYPE, "/etc"), "'link' is neither a plain file nor a folder"),
         (member("link", tarfile.LNKTYPE, "model"), "'link' is neither a plain file nor a folder"),
         (member("pipe", tarfile.FIFOTYPE), "'pipe' is neither a plain file nor a folder"),

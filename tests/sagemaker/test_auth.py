@@ -269,3 +269,12 @@ def test_the_time_must_be_readable_and_of_the_credentials_day(stamp: str | None)
         IncompleteSignature, match=r"Date header|cannot read the time|is not the day"
     ):
         VERIFIER.verify(tampered)
+
+
+def test_a_date_no_calendar_has_cannot_be_read() -> None:
+    authorization = (signed().header("authorization") or "").replace("x-amz-date;", "")
+    tampered = with_header(signed(), "x-amz-date", None)
+    tampered = with_header(tampered, "authorization", authorization)
+    zone = "9" * 20
+    with pytest.raises(IncompleteSignature, match="cannot read the time"):
+        VERIFIER.verify(with_header(tampered, "date", f"Mon, 01 Jan 2020 00:00:00 +{zone}"))

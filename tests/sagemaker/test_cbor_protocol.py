@@ -13,6 +13,8 @@ from tests.sagemaker.conftest import Front
 SERVICE = "GraniteServiceVersion20100801"
 HEADERS = {"smithy-protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"}
 
+ITEMS = [1]
+
 
 def call(front: Front, operation: str, body: bytes, service: str = SERVICE) -> httpx.Response:
     path = f"/service/{service}/operation/{operation}"
@@ -29,6 +31,8 @@ def call(front: Front, operation: str, body: bytes, service: str = SERVICE) -> h
         (cbor2.dumps({"Namespace": 1}), "Namespace: 1 is not of type string"),
         (cbor2.dumps({"Namespace": b"a"}), "Namespace: b'a' is not of type string"),
         (cbor2.dumps({"Dimensions": {}}), "Dimensions: {} is not of type list"),
+        (cbor2.dumps({"a": ITEMS, "b": ITEMS}, value_sharing=True), "semantic tag 28"),
+        (cbor2.dumps(["shared"] * 2, string_referencing=True), "semantic tag 25"),
         (cbor2.dumps({"IncludeLinkedAccounts": 1}), "is not of type boolean"),
     ],
 )

@@ -1,11 +1,16 @@
-"""The order and the shards of a channel."""
+"""The order and the shards of a channel, and the room for its files."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinee.sagemaker.channels import part
+from matinee.sagemaker.channels import TooMuchDataError, download, part
+from matinee.sagemaker.objects import InputObject, Objects
+from tests.conftest import ObjectStore
 
 
 def test_without_a_seed_the_order_stays() -> None:
@@ -32,3 +37,16 @@ def test_the_shards_are_everything_in_about_equal_parts(
     assert sorted(item for one in parts for item in one) == sorted(items)
     sizes = [len(one) for one in parts]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_sizes_that_nobody_has_asked_for_count_too(
+    objects: Objects, object_store: ObjectStore, tmp_path: Path
+) -> None:
+    for key in ("room/a", "room/b", "room/c"):
+        object_store.client().put_object(Bucket="matinee", Key=key, Body=b"xx")
+    # As a manifest names them.
+    items = [InputObject("matinee", f"room/{name}", name) for name in "abc"]
+    with pytest.raises(TooMuchDataError, match=r"at least 4 bytes, .* has room for 3 more"):
+        download(items, tmp_path, objects, room=3, check=lambda: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert download(items, tmp_path, objects, room=6, check=lambda: None) == 6

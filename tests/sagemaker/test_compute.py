@@ -18,8 +18,8 @@ import pytest
 from matinee.sagemaker import compute, host, isolation, limits, log_events
 from matinee.sagemaker.commands import Command
 from matinee.sagemaker.compute import ComputeError, Phase, Status
-from matinee.sagemaker.host import started_at
 from matinee.sagemaker.limits import Limits
+from matinee.sagemaker.process_tree import started_at
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_memory_that_processes_share_counts_once(folder: Path) -> None:
         folder,
         "import os, signal, sys, time; x = b'x' * (80 << 20)\n"
         "children = [os.fork() for _ in range(2)]\n"
-        "time.sleep(1) if all(children) else signal.pause()",
+        "time.sleep(0.5) if all(children) else signal.pause()",
         limits=Limits(memory_mb=128),
     )
     assert ended(folder) == Status(Phase.EXITED, 0, "exited")
@@ -332,3 +332,17 @@ def test_a_second_host_leaves_it_to_the_first(folder: Path) -> None:
     # Nothing is left to stop.
     os.close(lock)
     (folder / host.PROCESS).unlink()
+
+
+def test_what_a_killed_host_and_its_client_left_is_cleaned_up(folder: Path) -> None:
+    start(folder, "import signal; signal.pause()")
+    launch = json.loads((folder / host.LAUNCH).read_text())
+    # As for a container, which runs on when its client is killed.
+    mark = folder / "removed"
+    at_end = [sys.executable, "-c", f"open({str(mark)!r}, 'w')"]
+    host.write_whole(folder / host.LAUNCH, {**launch, "at_end": at_end})
+    for process in json.loads((folder / host.PROCESS).read_text()).values():
+        os.kill(process["pid"], signal.SIGKILL)
+    assert ended(folder).phase is Phase.LOST
+    compute.stop(folder)
+    assert mark.exists()

@@ -18,7 +18,7 @@ RANGES = {"IntegerParameterRanges": [{"Name": "epochs", "MinValue": "1", "MaxVal
     [
         (
             {"InstanceType": "ml.m5.large", "InstanceCount": 1},
-            {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            {"InstanceType": "ml.m5.large", "InstanceCount": 1},
         ),
         (
             {

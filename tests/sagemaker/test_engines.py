@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ from tests.sagemaker.conftest import ROLE_ARN, Front
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with all the programs there are."""
     folder = tmp_path / "programs"
     folder.mkdir()
-    monkeypatch.setattr(engines, "_found", [])
+    engines.find.cache_clear()
     monkeypatch.setenv("PATH", str(folder))
-    return folder
+    yield folder
+    engines.find.cache_clear()
 
 
 def put(folder: Path, name: str, program: str) -> str:

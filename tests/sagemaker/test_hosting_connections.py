@@ -75,7 +75,7 @@ def asked(server: Handler, times: int = 1, seconds: float = 20.0) -> list[Answer
                 for _ in range(times)
             ]
         finally:
-            connections.forget(port)
+            connections.close()
             listening.close()
             await asyncio.gather(*filter(None, handlers))
 
@@ -104,8 +104,9 @@ def test_an_answer_over_a_connection_that_is_kept() -> None:
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 2\r\n\r\nh", b"i"),
         (b"HTTP/1.0 200 OK\r\n\r\nh", b"i"),
+        (b"HTTP/1.1 102 Processing\r\nContent-Type: x/y\r\n\r\n", OK),
     ],
-    ids=["chunked", "in-pieces", "until-the-end-of-the-connection"],
+    ids=["chunked", "in-pieces", "until-the-end-of-the-connection", "after-a-provisional-one"],
 )
 def test_the_forms_an_answer_can_have(says: tuple[bytes, ...]) -> None:
     (answer,) = asked(Server(*says, close=True))

@@ -35,6 +35,7 @@ B = {60.0: 10.0, 120.0: 0.0}
         ("a - AVG(none)", {}),
         ("(0 - a) ^ 0.5", {}),
         ("10 ^ 400 * a", {}),
+        ("a + SUM(a / 4 * 1.7 * 10 ^ 308)", {}),
     ],
 )
 def test_values(expression: str, expected: dict[float, float]) -> None:

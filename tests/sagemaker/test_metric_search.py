@@ -32,8 +32,8 @@ def test_lines_become_points_in_their_order(search: MetricSearch, tmp_path: Path
     assert found == [MetricPoint("loss", 1, 0.5), MetricPoint("loss", 3, -0.001)]
 
 
-@pytest.mark.parametrize("text", ["loss=nan;", "loss=inf;", "loss=high;", "loss=;"])
-def test_what_is_no_finite_number_is_no_point(
+@pytest.mark.parametrize("text", ["loss=nan;", "loss=inf;", "loss=1e200;", "loss=high;", "loss=;"])
+def test_what_cloudwatch_does_not_take_is_no_point(
     search: MetricSearch, tmp_path: Path, text: str
 ) -> None:
     assert search.points([write(tmp_path, (1, text))], [LOSS]) == []

@@ -186,12 +186,14 @@ def test_a_pipeline_hands_on_content_types() -> None:
         connection.sendall(OK)
 
     with serving(answer) as one, serving(answer) as two:
-        result = Pipeline([one, two]).invoke(b"x", "application/json", "text/plain")
+        headers = {"Content-Type": "application/json", "Accept": "text/plain", "X-Own": "1"}
+        result = Pipeline([one, two]).invoke(b"x", headers)
     assert result.body == b"ok"
     assert b"Content-Type: application/json" in seen[0]
     assert b"Accept" not in seen[0]
     assert b"Content-Type: text/csv" in seen[1]
     assert b"Accept: text/plain" in seen[1]
+    assert all(b"X-Own: 1" in request for request in seen)
 
 
 def test_ports_are_not_given_twice() -> None:

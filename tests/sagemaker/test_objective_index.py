@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+from matinee.sagemaker import objective_index
 from matinee.sagemaker.objective_index import sortable
+from matinee.sagemaker.store import Resource, Store
+from tests.sagemaker.conftest import NOON
 
 
 def test_numbers_sort_as_text() -> None:
@@ -13,3 +17,16 @@ def test_numbers_sort_as_text() -> None:
     assert texts == sorted(texts)
     assert len(set(map(len, texts))) == 1
     assert sortable(-0.0) == sortable(0.0)
+
+
+def test_what_a_deleted_tuning_job_had_is_forgotten(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/sagemaker.sqlite")
+    for folder in ("one", "other"):
+        private = {"tuning_job": folder}
+        arn = f"arn:{folder}"
+        child = Resource("TrainingJob", folder, arn, "Completed", NOON, NOON, {}, private)
+        objective_index.add(store, child, 1.5)
+    objective_index.forget(store, "one")
+    assert objective_index.known(store, "one") == set()
+    assert objective_index.known(store, "other") == {"other"}
+    store.close()

@@ -48,7 +48,16 @@ def test_a_key_is_named_below_its_prefix(prefix: str, key: str, name: str) -> No
 
 @pytest.mark.parametrize(
     "key",
-    ["data/", "data//a", "data/../a", "data/a/../../b", "data/./a", "data/\0", "data/" + "é" * 128],
+    [
+        "data/",
+        "data//a",
+        "data/../a",
+        "data/a/../../b",
+        "data/./a",
+        "data/\0",
+        "data/" + "é" * 128,
+        "data/\ud800",
+    ],
 )
 def test_a_key_that_is_no_file_name_is_refused(key: str) -> None:
     with pytest.raises(UnsafeKeyError, match="cannot be the name of a file below 'data/'"):
@@ -66,7 +75,9 @@ def test_no_key_gets_out_of_its_folder(prefix: str, rest: str) -> None:
     assert path.resolve() != folder
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "/etc/passwd", "a/../.."])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "/etc/passwd", "a/../..", "a\0", "a/" + "é" * 128, "\ud800"]
+)
 def test_a_name_outside_is_refused(name: str) -> None:
     with pytest.raises(UnsafeKeyError, match="is not a name inside a folder"):
         contained(Path("/folder"), name)
@@ -142,6 +153,32 @@ def test_failures_are_told_apart(
     with pytest.raises(ObjectRefusedError):
         stranger.find(bucket, "")
     stranger.close()
+
+
+@pytest.mark.parametrize(("bucket", "key"), [("not a bucket", "key"), ("matinee", "\ud800")])
+def test_what_cannot_be_asked_for_is_refused_at_once(
+    object_store: ObjectStore, tmp_path: Path, bucket: str, key: str
+) -> None:
+    def sleep(_: float) -> None:
+        pytest.fail("it was tried again")
+
+    patient = Objects(
+        endpoint_url=object_store.endpoint,
+        credentials=Credentials("AKIDEXAMPLE", "secret"),
+        region="us-east-1",
+        sleep=sleep,
+    )
+    path = tmp_path / "file"
+    path.touch()
+    calls: list[Callable[[], None]] = [
+        lambda: patient.download(bucket, key, path),
+        lambda: patient.upload(path, f"s3://{bucket}/{key}"),
+        lambda: patient.delete(f"s3://{bucket}/{key}"),
+    ]
+    for call in calls:
+        with pytest.raises(ObjectRefusedError):
+            call()
+    patient.close()
 
 
 def test_a_data_source_is_resolved(objects: Objects, bucket: str, put: Put) -> None:

@@ -47,6 +47,38 @@ def role(front: Front) -> None:
         ("sagemaker", "AddTags", {"ResourceArn": f"{SAGEMAKER}model/a"}, f"{SAGEMAKER}model/a"),
         ("sagemaker", "InvokeEndpoint", {"EndpointName": "a"}, f"{SAGEMAKER}endpoint/a"),
         ("sagemaker", "InvokeEndpointAsync", {"EndpointName": "a"}, f"{SAGEMAKER}endpoint/a"),
+        (
+            "sagemaker",
+            "DeleteModelPackage",
+            {"ModelPackageName": f"{SAGEMAKER}model-package/Group/1"},
+            f"{SAGEMAKER}model-package/group/1",
+        ),
+        (
+            "sagemaker",
+            "PutModelPackageGroupPolicy",
+            {"ModelPackageGroupName": "a"},
+            f"{SAGEMAKER}model-package-group/a",
+        ),
+        (
+            "sagemaker",
+            "UpdateTrialComponent",
+            {"TrialComponentName": "a"},
+            f"{SAGEMAKER}experiment-trial-component/a",
+        ),
+        ("sagemaker", "CreateTrial", {"TrialName": "a"}, f"{SAGEMAKER}experiment-trial/a"),
+        ("sagemaker", "ListTrialComponents", {"TrialName": "a"}, "*"),
+        (
+            "sagemaker",
+            "UpdateArtifact",
+            {"ArtifactArn": f"{SAGEMAKER}ARTIFACT/a"},
+            f"{SAGEMAKER}artifact/a",
+        ),
+        (
+            "logs",
+            "GetLogEvents",
+            {"logGroupIdentifier": f"arn:aws:logs:us-east-1:000000000000:log-group:{GROUP}:*"},
+            f"arn:aws:logs:us-east-1:000000000000:log-group:{GROUP}:*",
+        ),
         ("monitoring", "PutMetricData", {"Namespace": "a"}, "*"),
         (
             "logs",

@@ -126,6 +126,7 @@ def test_what_is_no_policy(text: str, words: str) -> None:
         ({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}, "NotAction"),
         ({"Effect": "Allow", "Action": "*", "NotResource": IN}, "NotResource"),
         (allow("*", "arn:aws:s3:::${aws:username}"), "policy variables"),
+        (allow("*", Condition={"StringLike": {"s3:prefix": ["a", "${a}/*"]}}), "policy variables"),
         (allow("*", Condition={"IpAddress": {"aws:SourceIp": "::1"}}), "IpAddress"),
     ],
 )

@@ -96,6 +96,19 @@ def test_half_a_character_is_no_text(environment: str) -> None:
         JsonProtocol().read(f'{{"Environment": {environment}}}'.encode(), TRAINING)
 
 
+@pytest.mark.parametrize("number", ["1e999", "9" * 400])
+def test_a_number_too_large_for_one_is_refused(number: str) -> None:
+    alarm = SERVICES["cloudwatch"].operation_model("PutMetricAlarm").input_shape
+    with pytest.raises(SerializationException, match=r"Threshold: .* is not of type double"):
+        JsonProtocol().read(f'{{"Threshold": {number}}}'.encode(), alarm)
+
+
+def test_a_time_that_no_calendar_has_is_refused() -> None:
+    form = urlencode({"StartTime": "0001-01-01T00:00:00+23:00"}).encode()
+    with pytest.raises(SerializationException, match=r"StartTime: .* is not of type timestamp"):
+        QueryProtocol().read(form, STATISTICS)
+
+
 def test_an_answer_outside_the_model_is_a_fault() -> None:
     operation = SERVICES["sagemaker"].operation_model("DescribeModel")
     with pytest.raises(ValueError, match="DescribeModel: not in the service's model: Colour"):

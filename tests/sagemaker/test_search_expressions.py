@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.search_expressions import check, matches, sort_key, values
+from matinee.sagemaker.search_expressions import MAX_DEPTH, check, matches, sort_key, values
 
 DOCUMENT: dict[str, Any] = {
     "TrainingJobName": "fit-1",
     "CreationTime": datetime(2026, 1, 1, tzinfo=UTC),
     "EnableManagedSpotTraining": False,
     "BillableTimeInSeconds": 90,
-    "HyperParameters": {"rate": "0.4", "eta.min": "x", "epochs": "10"},
+    "HyperParameters": {"rate": "0.4", "eta.min": "x", "epochs": "10", "most": "inf"},
     "InputDataConfig": [
         {"ChannelName": "train", "DataSource": {"S3DataSource": {"S3Uri": "s3://b/train"}}},
         {"ChannelName": "test", "DataSource": {"S3DataSource": {"S3Uri": "s3://b/test"}}},
@@ -59,6 +60,7 @@ def holds(name: str, operator: str | None, value: str | None) -> bool:
         ("HyperParameters.rate", "Equals", "0"),
         ("HyperParameters.epochs", "GreaterThan", "9"),
         ("HyperParameters.eta.min", "Equals", "x"),
+        ("HyperParameters.most", "Equals", "inf"),
         ("InputDataConfig.ChannelName", "Equals", "test"),
         ("Metrics.test:rmse", "GreaterThan", "0.5"),
         ("Metrics.loss", "Equals", "2"),
@@ -86,6 +88,7 @@ def test_holds(name: str, operator: str | None, value: str | None) -> None:
         ("BillableTimeInSeconds", "GreaterThan", "90"),
         ("HyperParameters.rate", "LessThan", "0"),
         ("InputDataConfig.ChannelName", "NotEquals", "test"),
+        ("HyperParameters.most", "LessThan", "9"),
         ("Metrics.none", "LessThan", "9"),
         ("Tags.other", "Equals", "a"),
     ],
@@ -135,6 +138,15 @@ def test_all_or_any() -> None:
 )
 def test_expressions_that_are_refused(expression: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationException, match=words):
+        check(expression)
+
+
+@pytest.mark.parametrize(("levels", "is_refused"), [(MAX_DEPTH, False), (MAX_DEPTH + 1, True)])
+def test_how_deep_an_expression_may_be(levels: int, is_refused: bool) -> None:
+    expression: dict[str, Any] = {"Filters": [{"Name": "A", "Value": "b"}]}
+    for _ in range(levels - 1):
+        expression = {"SubExpressions": [expression]}
+    with pytest.raises(ValidationException, match="too deeply") if is_refused else nullcontext():
         check(expression)
 
 

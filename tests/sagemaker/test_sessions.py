@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,9 @@ import pytest
 
 from matinee.sagemaker.objects import ObjectRefusedError, Objects, UnreachableError
 from matinee.sagemaker.policies import read_identity_policy
-from matinee.sagemaker.roles import Roles
+from matinee.sagemaker.roles import ROLE, Roles
 from matinee.sagemaker.sessions import RoleSessions, ServerKeys, s3_policy, temporary_keys
-from matinee.sagemaker.store import Store
+from matinee.sagemaker.store import Resource, Store
 from tests.conftest import ObjectStore
 from tests.sagemaker.conftest import REGION, ROLE_ARN, Clock
 
@@ -72,6 +73,33 @@ def test_s3_by_a_role(
     file.write_bytes(b"text")
     objects.upload(file, f"s3://{bucket}/a")
     assert objects.read(bucket, "a", limit=10) == b"text"
+    access.close()
+
+
+def test_what_a_role_may_do_counts_at_each_request(
+    store: Store,
+    roles: Roles,
+    object_store: ObjectStore,
+    bucket: str,
+    objects: Objects,
+    tmp_path: Path,
+) -> None:
+    arn, now = f"{ROLE_ARN}-own", datetime.now(UTC)
+    trust = json.dumps({"Statement": []})
+    document = {"RoleName": "matinee-sagemaker-own", "Arn": arn, "AssumeRolePolicyDocument": trust}
+    private: dict[str, Any] = {"inline": {"a": policy("s3:ListBucket")}, "attached": []}
+    own = Resource(ROLE, "matinee-sagemaker-own", arn, "", now, now, document, private)
+    store.insert(own)
+    access = sessions(store, roles, object_store)
+    by_role = access.objects(arn)
+    file = tmp_path / "file"
+    file.write_bytes(b"text")
+    objects.upload(file, f"s3://{bucket}/a")
+    with pytest.raises(ObjectRefusedError):
+        by_role.read(bucket, "a", limit=10)
+    allowed = {**private, "inline": {"a": policy("s3:GetObject")}}
+    store.update(ROLE, own.name, lambda role: dataclasses.replace(role, private=allowed))
+    assert by_role.read(bucket, "a", limit=10) == b"text"
     access.close()
 
 

@@ -96,7 +96,13 @@ class State(NamedTuple):
         rng: np.random.Generator,
         initial: Model | None,
     ) -> Self:
-        """Draw the initial parameters, or take those of a model; all moments are 0."""
+        """Draw the initial parameters, or take those of a model; all moments are 0.
+
+        Raises
+        ------
+        DataError
+            If training may not start from the model.
+        """
         values = most_values(records, given.mini_batch_size)
         # A slot is of two values or more.
         slots = given.feature_dim if records.dense else min(given.feature_dim, values // 2)
@@ -124,6 +130,11 @@ class State(NamedTuple):
             The most values whose slots are kept.
         slots
             The most slots.
+
+        Raises
+        ------
+        DataError
+            If training may not start from the model.
         """
         parameters, bias = _start(given, rng, initial)
         table_bits = min(32, (4 * different).bit_length())
@@ -223,6 +234,8 @@ def _start(
     given: Hyperparameters, rng: np.random.Generator, initial: Model | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return ``State``'s parameters and bias at the start."""
+    if initial is not None:
+        initial.check(given.feature_dim, given.num_factors, given.predictor_type)
     width = padded(given.num_factors)
     stride = 3 * width + LANES
     parameters = aligned(given.feature_dim * stride)

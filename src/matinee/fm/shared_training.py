@@ -130,8 +130,6 @@ class SharedAdamTrainer:
         initial: Model | None = None,
     ) -> None:
         given = hyperparameters
-        if initial is not None:
-            initial.check(given.feature_dim, given.num_factors, given.predictor_type)
         self.batches = -(-len(labels) // given.mini_batch_size)
         self._hyperparameters, self._hosts, self._plan = given, hosts, plan
         self._epoch = 0
@@ -214,26 +212,32 @@ class SharedAdamTrainer:
         return shared, bias[0]
 
     def _add(self, keys: NDArray[np.int32], rows: NDArray[np.float32], shared: int) -> int:
-        """Add another host's gradients; return the number of slots."""
-        given, state, dense = self._hyperparameters, self._state, self._plan.dense
-        # Each host has at most as many as it has told, so that there is a slot for all of them.
-        shared = self._kernels.add_rows(
-            keys,
-            rows,
-            len(keys),
-            dense,
-            given.feature_dim,
-            given.num_factors,
-            self._rules.width,
-            state.gradients,
-            state.table,
-            state.table_bits,
-            state.touched,
-            shared,
+        """Add another host's gradients; return the number of slots.
+
+        Raises
+        ------
+        HostsError
+            If there are not slots for all of them.
+        """
+        given, state, slots = self._hyperparameters, self._state, self._plan.slots
+        if slots < min(shared + len(keys), given.feature_dim):
+            raise HostsError("a host sent more features than it has told of")
+        return int(
+            self._kernels.add_rows(
+                keys,
+                rows,
+                len(keys),
+                self._plan.dense,
+                given.feature_dim,
+                given.num_factors,
+                self._rules.width,
+                state.gradients,
+                state.table,
+                state.table_bits,
+                state.touched,
+                shared,
+            )
         )
-        if shared < 0:
-            raise HostsError("a host sent gradients of features that the model does not have")
-        return shared
 
     def _pack(self, shared: int, bias: np.float32) -> memoryview:
         """Write the slots into the message: their number and the bias's gradient, keys, rows."""
@@ -251,13 +255,24 @@ class SharedAdamTrainer:
     def _unpack(
         self, message: memoryview
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], np.float32]:
-        """Return the keys, rows and bias's gradient of a message."""
-        factors = self._hyperparameters.num_factors
+        """Return the keys, rows and bias's gradient of a message.
+
+        Raises
+        ------
+        HostsError
+            If it is malformed: what keys say goes unchecked into compiled loops.
+        """
+        given = self._hyperparameters
+        factors = given.num_factors
+        if message.nbytes < _HEADER.size:
+            raise HostsError(f"a host sent {message.nbytes} bytes, not the gradients of a step")
         shared, bias = _HEADER.unpack_from(message)
         if message.nbytes != _message_size(shared, factors) or shared > self._plan.slots:
             raise HostsError(f"a host sent {message.nbytes} bytes for {shared} features")
         begin = _HEADER.size + 4 * shared
         keys = np.frombuffer(message[_HEADER.size : begin], np.int32)
+        if keys.min(initial=0) < 0 or keys.max(initial=0) >= given.feature_dim:
+            raise HostsError("a host sent gradients of features that the model does not have")
         return keys, np.frombuffer(message[begin:], np.float32), np.float32(bias)
 
     def _take(self, keys: NDArray[np.int32], rows: NDArray[np.float32]) -> None:

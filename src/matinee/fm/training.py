@@ -197,12 +197,6 @@ class AdamTrainer:
         rng: np.random.Generator,
         initial: Model | None = None,
     ) -> None:
-        if initial is not None:
-            initial.check(
-                hyperparameters.feature_dim,
-                hyperparameters.num_factors,
-                hyperparameters.predictor_type,
-            )
         self.batches = -(-len(labels) // hyperparameters.mini_batch_size)
         self._hyperparameters = hyperparameters
         self._epoch = 0

@@ -133,11 +133,11 @@ def frame_windows(octets: Octets) -> Iterator[Integers]:
         record, start = record + offsets.size - 1, int(offsets[-1])
 
 
-def first_frame_size(data: bytes) -> int:
-    """Read the size of the frame that data begin with; 0 if they are too few or malformed."""
-    if len(data) < HEADER_SIZE:
+def frame_size(data: bytes, offset: int = 0) -> int:
+    """Read the size of the frame that begins at an offset; 0 without a whole, legal header."""
+    if len(data) - offset < HEADER_SIZE:
         return 0
-    magic, size = _HEADER.unpack_from(data)
+    magic, size = _HEADER.unpack_from(data, offset)
     return HEADER_SIZE + size + -size % 4 if magic == MAGIC and size <= MAXIMUM_PAYLOAD else 0
 
 
@@ -159,13 +159,12 @@ def whole_frames(data: bytes) -> int:
             return end
     offset = 0
     while offset + HEADER_SIZE <= len(data):
-        magic, size = _HEADER.unpack_from(data, offset)
-        if magic != MAGIC or size > MAXIMUM_PAYLOAD:
+        size = frame_size(data, offset)
+        if not size:
             return len(data)
-        following = offset + HEADER_SIZE + size + -size % 4
-        if following > len(data):
+        if offset + size > len(data):
             break
-        offset = following
+        offset += size
     return offset
 
 

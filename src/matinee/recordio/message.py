@@ -185,9 +185,9 @@ def _fields(octets: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 def _read_varint(octets: bytes | bytearray, position: int) -> tuple[int, int]:
     """Read one varint: its value and the position after it."""
-    value = octets[position] if position < len(octets) else 128
-    if value < 128:
-        return value, position + 1
+    # Nearly all are of one byte.
+    if position < len(octets) and octets[position] < 128:
+        return octets[position], position + 1
     value = 0
     for index, octet in enumerate(octets[position : position + varints.MAXIMUM_SIZE]):
         value |= (octet & 127) << 7 * index

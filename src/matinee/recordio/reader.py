@@ -22,7 +22,7 @@ from matinee.recordio.framing import (
     Octets,
     RecordIOError,
     as_octets,
-    first_frame_size,
+    frame_size,
     frame_windows,
     payload_sizes,
     whole_frames,
@@ -126,20 +126,13 @@ def decode_blocks(data: Buffer, *, least_rows: int = 1) -> Iterator[Block]:
     RecordIOError
         As `decode` does, when the bad record is reached.
     """
-    octets = as_octets(data)
-    record, expected = 0, None
-    for offsets in frame_windows(octets):
-        starts = offsets[:-1] + HEADER_SIZE
-        ends = starts + payload_sizes(octets, offsets[:-1])
-        for first in range(0, starts.size, BLOCK_ROWS):
-            rows = slice(first, first + BLOCK_ROWS)
-            enough = starts[rows].size >= least_rows
-            block = read_block(octets, starts[rows], ends[rows]) if enough else None
-            if block is None or _difference(block, expected):
-                block = _read_singly(octets, starts[rows], ends[rows], record + first, expected)
-            expected = expected or block
-            yield block
-        record += starts.size
+    octets, expected = as_octets(data), None
+    for first, starts, ends in _payloads(octets):
+        block = read_block(octets, starts, ends) if starts.size >= least_rows else None
+        if block is None or _difference(block, expected):
+            block = _read_singly(octets, starts, ends, first, expected)
+        expected = expected or block
+        yield block
 
 
 def decode_stream(file: Stream) -> Iterator[Block]:
@@ -166,7 +159,7 @@ def decode_stream(file: Stream) -> Iterator[Block]:
     record, offset, data, ended = 0, 0, b"", False
     while not ended:
         # A frame may be larger than what is read at once.
-        size = max(_READ_SIZE, first_frame_size(data) - len(data))
+        size = max(_READ_SIZE, frame_size(data) - len(data))
         chunk = file.read(size)
         ended = len(chunk) < size
         data += chunk
@@ -174,17 +167,31 @@ def decode_stream(file: Stream) -> Iterator[Block]:
         octets = as_octets(data[:whole])
         seen = 0
         try:
-            for offsets in frame_windows(octets):
-                starts = offsets[:-1] + HEADER_SIZE
-                ends = starts + payload_sizes(octets, offsets[:-1])
-                for first in range(0, starts.size, BLOCK_ROWS):
-                    rows = slice(first, first + BLOCK_ROWS)
-                    yield from _read_runs(octets, starts[rows], ends[rows], seen + first)
-                seen += starts.size
+            for first, starts, ends in _payloads(octets):
+                yield from _read_runs(octets, starts, ends, first)
+                seen = first + starts.size
         except RecordIOError as error:
             number, place = record + error.record, offset + error.offset
             raise RecordIOError(number, place, error.problem) from error
         record, offset, data = record + seen, offset + whole, data[whole:]
+
+
+def _payloads(octets: Octets) -> Iterator[tuple[int, Integers, Integers]]:
+    """Find where records' payloads start and end, for at most `BLOCK_ROWS` records at a time.
+
+    Yields
+    ------
+    (int, ndarray of int64, ndarray of int64)
+        The number of the first of them, and their starts and ends.
+    """
+    record = 0
+    for offsets in frame_windows(octets):
+        starts = offsets[:-1] + HEADER_SIZE
+        ends = starts + payload_sizes(octets, offsets[:-1])
+        for first in range(0, starts.size, BLOCK_ROWS):
+            rows = slice(first, first + BLOCK_ROWS)
+            yield record + first, starts[rows], ends[rows]
+        record += starts.size
 
 
 def _read_runs(octets: Octets, starts: Integers, ends: Integers, first: int) -> Iterator[Block]:

@@ -17,7 +17,6 @@ import os
 import signal
 import stat
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ import uvicorn
 from botocore.credentials import Credentials as BotoCredentials
 from sqlalchemy import URL
 
-from matinee.sagemaker import algorithms_file
+from matinee.sagemaker import algorithms_file, server_log
 from matinee.sagemaker.app import create_app
 from matinee.sagemaker.auth import SignatureVerifier
 from matinee.sagemaker.connections import Connection
@@ -150,6 +149,12 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         "not answer sts:AssumeRole",
     )
     parser.add_argument("--region", default="us-east-1", help="AWS region (default %(default)s)")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning"),
+        default="info",
+        help="of the server's own log; debug has every invocation (default %(default)s)",
+    )
     parser.add_argument(
         "--database", metavar="URL", help="SQLAlchemy URL (default: SQLite in the state folder)"
     )
@@ -308,12 +313,8 @@ def main(words: list[str]) -> int:
     """Run the server until it is told to stop; return the exit code."""
     arguments = _arguments(words)
     os.umask(0o077)
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%SZ",
-    )
+    server_log.start()
+    logging.getLogger("matinee").setLevel(arguments.log_level.upper())
     try:
         _serve(arguments)
     except (StartError, StoreError, algorithms_file.AlgorithmsFileError) as error:

@@ -158,7 +158,7 @@ def _definitions(value: Any) -> tuple[Mapping[str, str], ...]:
             raise ValueError(f"metric_definitions must hold a Name and a Regex each, not {item!r}")
         try:
             re.compile(item["Regex"])
-        except re.error as error:
+        except (re.error, OverflowError) as error:
             raise ValueError(f"metric {item['Name']!r} has a bad Regex: {error}") from error
     return tuple(value)
 

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from matinee.sagemaker.auth import ReceivedRequest, Scope, SignatureVerifier
+from matinee.sagemaker.auth import ReceivedRequest, SignatureVerifier
 from matinee.sagemaker.context import AnyOperation, Context
 from matinee.sagemaker.errors import InvalidSignature, RequestEntityTooLarge, ServiceError
 from matinee.sagemaker.loopback import AllowedHosts
@@ -155,10 +155,8 @@ class _Endpoint:
             response = exchange.refuse(error)
             # What the client is still sending would be taken for its next request.
             response.headers["connection"] = "close"
-        elif is_invocation:
-            response = await self._respond_here(exchange)
         else:
-            response = await run_in_threadpool(self._respond, exchange)
+            response = await self._respond(exchange, is_invocation=is_invocation)
         # At a thousand invocations a second the log would be larger than what is asked.
         is_noted = not is_invocation or response.status_code >= _FIRST_ERROR
         level = logging.INFO if is_noted else logging.DEBUG
@@ -175,11 +173,12 @@ class _Endpoint:
             )
         return response
 
-    def _respond(self, exchange: Exchange) -> Response:
+    async def _respond(self, exchange: Exchange, *, is_invocation: bool) -> Response:
         try:
-            scope = self._verified(exchange)
-            context = self._context.called_by(scope.caller)
-            return perform(exchange, self._services, scope.service, context)
+            if is_invocation:
+                signing_name, context = self._verified(exchange)
+                return await perform_here(exchange, self._services, signing_name, context)
+            return await run_in_threadpool(self._perform, exchange)
         except ServiceError as error:
             return exchange.refuse(error)
         except StoreError as error:
@@ -187,27 +186,19 @@ class _Endpoint:
         except Exception:  # noqa: BLE001 - logged with its cause; the caller must get an answer
             return exchange.fail()
 
-    async def _respond_here(self, exchange: Exchange) -> Response:
-        try:
-            scope = self._verified(exchange)
-            context = self._context.called_by(scope.caller)
-            return await perform_here(exchange, self._services, scope.service, context)
-        except ServiceError as error:
-            return exchange.refuse(error)
-        except StoreError as error:
-            return exchange.fail(str(error))
-        except Exception:  # noqa: BLE001 - logged with its cause; the caller must get an answer
-            return exchange.fail()
+    def _perform(self, exchange: Exchange) -> Response:
+        signing_name, context = self._verified(exchange)
+        return perform(exchange, self._services, signing_name, context)
 
-    def _verified(self, exchange: Exchange) -> Scope:
-        """Verify the request and return what it was signed for."""
+    def _verified(self, exchange: Exchange) -> tuple[str, Context]:
+        """Verify the request; return for which service, and whom its operation serves."""
         scope = self._verifier.verify(exchange.request)
         region = self._context.region
         if scope.service not in _GLOBAL_SERVICES and scope.region != region:
             raise InvalidSignature(
                 f"Credential should be scoped to a valid region: {region!r}, not {scope.region!r}"
             )
-        return scope
+        return scope.service, self._context.called_by(scope.caller)
 
 
 def _received(request: Request, body: bytes) -> ReceivedRequest:

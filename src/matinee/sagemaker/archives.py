@@ -135,7 +135,9 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
     try:
         path = contained(folder, name)
     except UnsafeKeyError as error:
-        raise ArchiveError(f"member {member.name!r} would lie outside of the archive") from error
+        raise ArchiveError(
+            f"member {member.name!r} would lie outside of the archive, or cannot be a file's name"
+        ) from error
     source = tar.extractfile(member) if member.isreg() and not member.issparse() else None
     if source is None and not member.isdir():
         raise ArchiveError(f"member {member.name!r} is neither a plain file nor a folder")

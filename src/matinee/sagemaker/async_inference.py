@@ -11,18 +11,17 @@ import base64
 import logging
 import mmap
 import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matinee.sagemaker.errors import ValidationError
+from matinee.sagemaker.hosting_states import KIND as ENDPOINT
 from matinee.sagemaker.hosting_traffic import NoEndpointError, NoInstanceError, Ticket
-from matinee.sagemaker.model_server import InvocationError, ModelServer
+from matinee.sagemaker.model_server import InvocationError, ModelServer, Pipeline
 from matinee.sagemaker.objects import ObjectsError, UnreachableError, join_uri, parse_uri
-from matinee.sagemaker.store import Resource
+from matinee.sagemaker.store import Query, Resource
 
 if TYPE_CHECKING:
     from matinee.sagemaker.context import Context
@@ -38,6 +37,13 @@ DEFAULT_TTL_SECONDS, DEFAULT_TIMEOUT_SECONDS = 21_600, 900
 # "If no value is provided, SageMaker chooses an optimal value."
 DEFAULT_CONCURRENCY = 4
 _LOOK_SECONDS = 1.0
+# Of an endpoint's requests, how many are read ahead of those that run.
+_AHEAD = 16
+_PASSED_ON = {
+    "ContentType": "Content-Type",
+    "Accept": "Accept",
+    "CustomAttributes": "X-Amzn-SageMaker-Custom-Attributes",
+}
 
 
 class _FailedError(Exception):
@@ -45,7 +51,7 @@ class _FailedError(Exception):
 
 
 def accept(
-    context: Context, request: Mapping[str, Any], config: Mapping[str, Any]
+    context: Context, request: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Take a request; when this returns it is stored.
 
@@ -55,8 +61,8 @@ def accept(
         The server's surroundings.
     request
         InvokeEndpointAsync's.
-    config
-        The endpoint's AsyncInferenceConfig.
+    settings
+        The endpoint's: its AsyncInferenceConfig, and the role that may read and write in S3.
 
     Raises
     ------
@@ -76,6 +82,7 @@ def accept(
         except ValueError as error:
             raise ValidationError(f"InputLocation: {error}") from error
     name, now = context.new_id(), context.clock()
+    config = settings["AsyncInferenceConfig"]
     output = config["OutputConfig"]
     folder = request.get("S3OutputPathExtension", "").strip("/")
     if ".." in folder.split("/"):
@@ -92,6 +99,7 @@ def accept(
         "request": kept,
         "body": base64.b64encode(body).decode(),
         "answer": answer,
+        "role": settings["role"],
         "concurrency": config.get("ClientConfig", {}).get(
             "MaxConcurrentInvocationsPerInstance", DEFAULT_CONCURRENCY
         ),
@@ -142,19 +150,26 @@ class Queue:
 
     def _start(self, context: Context) -> bool:
         """Start what may run; return whether more waits."""
-        waiting = context.store.find(KIND, statuses=(PENDING,))
-        with self._lock:
-            running = Counter(self._running.values())
-            ready = [record for record in waiting if record.name not in self._running]
-        for record in ready:
-            if running[record.parent] >= record.private["concurrency"]:
-                continue
-            running[record.parent] += 1
+        is_waiting = False
+        for endpoint in context.store.find(ENDPOINT):
+            # Before the store is read: one that ends meanwhile is not there any more.
             with self._lock:
-                self._running[record.name] = record.parent
-            # Daemons: an answer may take an hour, and the end of the server must not wait for it.
-            threading.Thread(target=self._answer, args=(context, record), daemon=True).start()
-        return bool(waiting)
+                running = {name for name, arn in self._running.items() if arn == endpoint.arn}
+            query = Query(kind=KIND, parent=endpoint.arn, status=PENDING, order="created")
+            # Not all of them: thousands may wait, each with a body.
+            found = context.store.page(query, len(running) + _AHEAD)
+            ready = [record for record in found if record.name not in running]
+            for busy, record in enumerate(ready, len(running)):
+                if busy >= record.private["concurrency"]:
+                    break
+                with self._lock:
+                    self._running[record.name] = endpoint.arn
+                # Daemons: an answer may take an hour, and the server's end must not wait for it.
+                threading.Thread(target=self._answer, args=(context, record), daemon=True).start()
+                # There may be more than were read.
+                self.wake()
+            is_waiting = is_waiting or bool(found)
+        return is_waiting
 
     def _answer(self, context: Context, record: Resource) -> None:
         try:
@@ -163,6 +178,7 @@ class Queue:
         except Exception:
             if not self._hosting.closing.is_set():
                 log.exception("asynchronous invocation %s; it is tried again", record.name)
+                self._hosting.closing.wait(_LOOK_SECONDS)
         finally:
             with self._lock:
                 del self._running[record.name]
@@ -176,94 +192,75 @@ def _answered(context: Context, record: Resource) -> bool:
     seconds = request.get("RequestTTLSeconds", DEFAULT_TTL_SECONDS)
     folder = context.folder / "async"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / record.name
+    asked, answered = (folder / f"{record.name}.{suffix}" for suffix in ("asked", "answered"))
     try:
         if context.clock() - record.created > timedelta(seconds=seconds):
             raise _FailedError(f"The request was not processed within {seconds} seconds.")
         ticket = traffic.take(request["EndpointName"])
-    except _FailedError as error:
-        return _store_failure(context, "", record, path, str(error))
+        try:
+            _invoke(context, ticket, record, asked, answered)
+        finally:
+            traffic.give_back(ticket)
+        context.objects_for(record.private["role"]).upload(answered, answer["OutputLocation"])
     except (NoEndpointError, NoInstanceError):
         context.hosting.closing.wait(_LOOK_SECONDS)
         return False
-    role = ticket.settings["role"]
-    try:
-        body = _invoke(context, ticket, record, path)
-        path.write_bytes(body)
-        context.objects_for(role).upload(path, answer["OutputLocation"])
-    except _FailedError as error:
-        return _store_failure(context, role, record, path, str(error))
     except UnreachableError as error:
         log.warning("asynchronous invocation %s waits for S3: %s", record.name, error)
         context.hosting.closing.wait(_LOOK_SECONDS)
         return False
-    except ObjectsError as error:
-        return _store_failure(context, role, record, path, str(error))
+    except (_FailedError, ObjectsError) as error:
+        return _store_failure(context, record, answered, str(error))
     finally:
-        traffic.give_back(ticket)
-        path.unlink(missing_ok=True)
+        for path in (asked, answered):
+            path.unlink(missing_ok=True)
     return True
 
 
-def _invoke(context: Context, ticket: Ticket, record: Resource, path: Path) -> bytes:
+def _invoke(
+    context: Context, ticket: Ticket, record: Resource, asked: Path, answered: Path
+) -> None:
+    """Leave the answer in a file."""
     request = record.private["request"]
     timeout = request.get("InvocationTimeoutSeconds", DEFAULT_TIMEOUT_SECONDS)
-    headers = {
-        name: request[member]
-        for member, name in (
-            ("ContentType", "Content-Type"),
-            ("CustomAttributes", "X-Amzn-SageMaker-Custom-Attributes"),
-        )
-        if member in request
-    }
+    headers = {name: request[member] for member, name in _PASSED_ON.items() if member in request}
     headers["X-Amzn-SageMaker-Inference-Id"] = record.private["answer"]["InferenceId"]
-    with _input(context, ticket, record, path) as body:
-        chain = ticket.instance.containers
-        for position, (host, port) in enumerate(chain):
-            if position == len(chain) - 1 and "Accept" in request:
-                headers["Accept"] = request["Accept"]
-            try:
-                answer = ModelServer(port, timeout).invoke(body, headers)
-            except InvocationError as error:
-                raise _FailedError(f"container {host}: {error}") from error
-            body = answer.body
-            if answer.content_type:
-                headers["Content-Type"] = answer.content_type
-        return bytes(body)
+    pipeline = Pipeline(
+        [
+            ModelServer(port, timeout, f"container {host}")
+            for host, port in ticket.instance.containers
+        ]
+    )
+    try:
+        with answered.open("wb") as sink:
+            pipeline.invoke(_input(context, record, asked), headers, sink=sink)
+    except InvocationError as error:
+        raise _FailedError(str(error)) from error
+    finally:
+        pipeline.close()
 
 
-@contextmanager
-def _input(
-    context: Context, ticket: Ticket, record: Resource, path: Path
-) -> Iterator[bytes | memoryview]:
+def _input(context: Context, record: Resource, path: Path) -> bytes | memoryview:
     location = record.private["request"].get("InputLocation")
     if location is None:
-        yield base64.b64decode(record.private["body"])
-        return
-    context.objects_for(ticket.settings["role"]).download(*parse_uri(location), path)
+        return base64.b64decode(record.private["body"])
+    context.objects_for(record.private["role"]).download(*parse_uri(location), path)
     if path.stat().st_size == 0:  # which cannot be mapped
-        yield b""
-        return
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        memoryview(data) as view,
-    ):
-        yield view
+        return b""
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _store_failure(context: Context, role: str, record: Resource, path: Path, reason: str) -> bool:
+def _store_failure(context: Context, record: Resource, path: Path, reason: str) -> bool:
     log.warning("asynchronous invocation %s failed: %s", record.name, reason)
     target = record.private["answer"].get("FailureLocation")
     if target is not None:
         path.write_text(reason)
         try:
-            context.objects_for(role).upload(path, target)
+            context.objects_for(record.private["role"]).upload(path, target)
         except UnreachableError:
             context.hosting.closing.wait(_LOOK_SECONDS)
             return False
         except ObjectsError as error:
             log.warning("asynchronous invocation %s: %s", record.name, error)
-        finally:
-            path.unlink(missing_ok=True)
     return True

@@ -304,7 +304,7 @@ def _signing_time(request: ReceivedRequest) -> datetime:
             return datetime.fromisoformat(stamp)
         if date is not None:
             return parsedate_to_datetime(date).astimezone(UTC)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise IncompleteSignature(f"cannot read the time {stamp or date!r}") from error
     raise IncompleteSignature("the request must have an X-Amz-Date or a Date header")
 

@@ -6,7 +6,6 @@ CloudWatch offers it beside JSON; some SDKs prefer it. Source: "Smithy RPC v2 CB
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,34 +14,24 @@ from botocore.model import OperationModel, ServiceModel, Shape
 from starlette.responses import Response
 
 from matinee.sagemaker.auth import ReceivedRequest
+from matinee.sagemaker.documents import Notation
 from matinee.sagemaker.errors import SerializationException, ServiceError
-from matinee.sagemaker.protocols import (
-    Mismatches,
-    Protocol,
-    fault,
-    present_members,
-    query_code,
-    wire_name,
-)
+from matinee.sagemaker.protocols import Mismatches, Protocol, query_error
 
 HEADER = "smithy-protocol"
 NAME = "rpc-v2-cbor"
 _PATH = re.compile(r"/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)")
 _EPOCH_TAG = 1
+# Of strings and of values that are written once and referred to. The protocol has none, and a
+# small body could mean a very large request.
+_REFERENCE_TAGS = (25, 28, 29)
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "structure": (dict,),
-    "map": (dict,),
-    "list": (list,),
-    "string": (str,),
-    "blob": (bytes,),
-    "boolean": (bool,),
-    "integer": (int,),
-    "long": (int,),
-    "float": (int, float),
-    "double": (int, float),
-    "timestamp": (datetime,),
-}
+
+def _refuse_reference(*_: object) -> None:
+    raise ValueError("references are not read")
+
+
+_DECODERS = dict.fromkeys(_REFERENCE_TAGS, _refuse_reference)
 
 
 class CborProtocol(Protocol):
@@ -64,7 +53,7 @@ class CborProtocol(Protocol):
 
     def read(self, body: bytes, shape: Shape | None) -> dict[str, Any]:
         try:
-            document = cbor2.loads(body) if body else {}
+            document = cbor2.loads(body, semantic_decoders=_DECODERS) if body else {}
         except (cbor2.CBORDecodeError, RecursionError, ValueError) as error:
             raise SerializationException(f"the body is not CBOR: {error}") from error
         if not isinstance(document, dict):
@@ -72,7 +61,7 @@ class CborProtocol(Protocol):
         if shape is None:
             return {}
         mismatches = Mismatches()
-        request: dict[str, Any] = _from_cbor(document, shape, "", mismatches)
+        request: dict[str, Any] = _CBOR.read(document, shape, "", mismatches)
         mismatches.raise_if_any()
         return request
 
@@ -81,13 +70,12 @@ class CborProtocol(Protocol):
         if shape is None:
             headers = {HEADER: NAME, "x-amzn-RequestId": request_id}
             return Response(b"", 200, headers)
-        return _response(_to_cbor(answer, shape, operation.name), 200, request_id)
+        return _response(_CBOR.write(answer, shape, operation.name), 200, request_id)
 
     def refuse(self, error: ServiceError, model: ServiceModel | None, request_id: str) -> Response:
         body = {"__type": error.code, "message": error.message}
         response = _response(body, error.status, request_id)
-        if model is not None and "awsQueryCompatible" in model.metadata:
-            response.headers["x-amzn-query-error"] = f"{query_code(error, model)};{fault(error)}"
+        response.headers.update(query_error(error, model))
         return response
 
 
@@ -96,49 +84,27 @@ def _response(body: Any, status: int, request_id: str) -> Response:
     return Response(cbor2.dumps(body), status, headers, media_type="application/cbor")
 
 
-def _from_cbor(value: Any, shape: Shape, path: str, mismatches: Mismatches) -> Any:
-    kind = shape.type_name
-    if not _has_type(value, kind):
-        mismatches.add(path, shape, value)
-        return None
-    if kind == "structure":
-        prefix = f"{path}." if path else ""
-        return {
-            name: _from_cbor(value[called], member, f"{prefix}{name}", mismatches)
-            for name, member in shape.members.items()
-            if value.get(called := wire_name(name, member)) is not None
-        }
-    if kind == "list":
-        return [
-            _from_cbor(item, shape.member, f"{path}[{index}]", mismatches)
-            for index, item in enumerate(value)
-        ]
-    if kind == "map":
-        return {
-            _from_cbor(key, shape.key, path, mismatches): _from_cbor(
-                item, shape.value, f"{path}[{key!r}]", mismatches
-            )
-            for key, item in value.items()
-        }
+def _read_scalar(value: Any, _kind: str) -> Any:
     return value
 
 
-def _has_type(value: Any, kind: str) -> bool:
-    # To Python, but not to CBOR, true is a number.
-    return isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
-
-
-def _to_cbor(value: Any, shape: Shape, path: str) -> Any:
-    kind = shape.type_name
-    if kind == "structure":
-        return {
-            wire_name(name, member): _to_cbor(item, member, f"{path}.{name}")
-            for name, item, member in present_members(value, shape, path)
-        }
-    if kind == "list":
-        return [_to_cbor(item, shape.member, path) for item in value]
-    if kind == "map":
-        return {key: _to_cbor(item, shape.value, path) for key, item in value.items()}
+def _write_scalar(value: Any, kind: str) -> Any:
     if kind == "timestamp":
         return cbor2.CBORTag(_EPOCH_TAG, round(value.timestamp(), 3))
     return float(value) if kind in {"float", "double"} else value
+
+
+_CBOR = Notation(
+    types={
+        "string": (str,),
+        "blob": (bytes,),
+        "boolean": (bool,),
+        "integer": (int,),
+        "long": (int,),
+        "float": (int, float),
+        "double": (int, float),
+        "timestamp": (datetime,),
+    },
+    read_scalar=_read_scalar,
+    write_scalar=_write_scalar,
+)

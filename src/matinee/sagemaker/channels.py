@@ -79,20 +79,6 @@ class Channel:
             return 0, 1
         return self.receivers.index(host), len(self.receivers)
 
-    def part(self, items: Sequence[Item], host: str, epoch: int) -> list[Item]:
-        """Return what a receiver gets of the items of the whole channel, in order.
-
-        Parameters
-        ----------
-        items
-            In their own order.
-        host
-            One of the receivers.
-        epoch
-            From 0; a seed gives each epoch another order.
-        """
-        return part(items, self.seed, epoch, *self.shard(host))
-
 
 def part(
     items: Sequence[Item], seed: int | None, epoch: int, shard: int, shards: int
@@ -138,30 +124,30 @@ def of_job(document: Mapping[str, Any]) -> list[Channel]:
 
 
 def download(
-    channel: Channel,
     items: Sequence[InputObject],
     folder: Path,
     objects: Objects,
     *,
     room: int,
     check: Callable[[], None],
+    is_read_only: bool = False,
 ) -> int:
-    """Write a host's objects of a channel as files, and return how many bytes they have.
+    """Write a host's objects of a data source as files, and return how many bytes they have.
 
     Parameters
     ----------
-    channel
-        In File or FastFile mode.
     items
         What the host gets.
     folder
-        The channel's; made if it is not there.
+        Where they belong; made if it is not there.
     objects
         S3.
     room
         How many bytes there may be.
     check
         Called before every piece; what it raises ends the download.
+    is_read_only
+        Whether the files are, as those of FastFile mode.
 
     Raises
     ------
@@ -169,24 +155,23 @@ def download(
         There are more.
     ObjectMissingError, ObjectRefusedError, UnreachableError, UnsafeKeyError
     """
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     used = 0
     # Sizes may be unknown, or not those the objects have by now.
-    _check_room(channel, sum(item.size or 0 for item in items), room)
+    _check_room(sum(item.size or 0 for item in items), room)
     for item in items:
         path = contained(folder, item.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         objects.download(item.bucket, item.key, path, check=check)
         used += path.stat().st_size
-        _check_room(channel, used, room)
-        if channel.mode == "FastFile":
+        _check_room(used, room)
+        if is_read_only:
             path.chmod(_READ_ONLY)
     return used
 
 
-def _check_room(channel: Channel, size: int, room: int) -> None:
+def _check_room(size: int, room: int) -> None:
     if size > room:
         raise TooMuchDataError(
-            f"channel {channel.name!r} ({channel.uri}) has at least {size} bytes, and the volume "
-            f"of VolumeSizeInGB has room for {room} more"
+            f"at least {size} bytes, and the volume of VolumeSizeInGB has room for {room} more"
         )

@@ -15,6 +15,26 @@ from matinee.sagemaker import limits
 from matinee.sagemaker.limits import Limits
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+# Of this server's environment, what any program of this machine needs: nothing else of it is told.
+INHERITED = frozenset(
+    {
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "LD_LIBRARY_PATH",
+        "MATINEE_KERNEL_CACHE",
+        "PATH",
+        "PYTHONPATH",
+        "TMPDIR",
+        "TZ",
+        "XDG_CACHE_HOME",
+    }
+)
+# The folder that is /opt/ml.
+BASE_DIRECTORY = "SAGEMAKER_BASE_DIR"
+# A folder of this machine where training jobs on the same data, such as the trials of a tuning job,
+# may share what they make of it.
+DATA_CACHE = "MATINEE_DATA_CACHE"
 
 
 @dataclass(frozen=True, slots=True)

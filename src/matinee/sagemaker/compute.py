@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from matinee.sagemaker import engines, host, isolation
+from matinee.sagemaker import engines, host, isolation, process_tree
 from matinee.sagemaker.commands import NOTHING, Command
 
 _ERRORS = "host.err"
@@ -153,6 +153,7 @@ def start(
             stderr=errors,
             start_new_session=True,
         )
+    _reap()
     _children[child.pid] = child
     if child.stdout is not None:
         # The host closes its end once the process runs, or by ending.
@@ -240,11 +241,17 @@ def wait(folder: Path, seconds: float) -> Status:
     identity = _read(folder / host.PROCESS)
     if identity is None:
         return Status(Phase.ABSENT)
-    pid = identity["host"]["pid"]
     _wait_for(identity["host"], seconds)
-    if pid in _children and _children[pid].poll() is not None:
-        del _children[pid]
+    _reap()
     return status(folder)
+
+
+def _reap() -> None:
+    """Take leave of the children that have ended, also of those nobody waits for by name."""
+    for pid, child in list(_children.items()):
+        if child.poll() is not None:
+            # Another thread may have been here at the same time.
+            _children.pop(pid, None)
 
 
 def stop(folder: Path) -> None:
@@ -255,9 +262,11 @@ def stop(folder: Path) -> None:
     with contextlib.suppress(ProcessLookupError):
         if _is_alive(identity["host"]):
             os.kill(identity["host"]["pid"], signal.SIGTERM)
-        elif "algorithm" in identity and _is_alive(identity["algorithm"]):
-            # Its host was killed, so nobody would end it after a grace.
-            host.kill_group(identity["algorithm"]["pid"])
+        elif "algorithm" in identity and not (folder / host.EXIT).exists():
+            # Its host was killed, so nobody would end it after a grace; and a container may run on
+            # without its client.
+            if _is_alive(identity["algorithm"]):
+                host.kill_group(identity["algorithm"]["pid"])
             host.clean_up(folder)
 
 
@@ -284,7 +293,7 @@ def _wait_for(process: Mapping[str, int], seconds: float) -> None:
 
 
 def _is_alive(process: Mapping[str, int]) -> bool:
-    return host.started_at(process["pid"]) == process["started_at"]
+    return process_tree.started_at(process["pid"]) == process["started_at"]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -10,26 +10,11 @@ import os
 from pathlib import Path
 
 from matinee.sagemaker import compute, failures
+from matinee.sagemaker.commands import BASE_DIRECTORY, INHERITED
 from matinee.sagemaker.compute import Phase, Status
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.jobs import FIRST_HOST, Job, work_folder
 
-BASE_DIRECTORY = "SAGEMAKER_BASE_DIR"
-# A folder where training jobs on the same data, such as the trials of a tuning job, may share what
-# they make of it.
-DATA_CACHE = "MATINEE_DATA_CACHE"
-_KEPT = {
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "MATINEE_KERNEL_CACHE",
-    "PATH",
-    "PYTHONPATH",
-    "TMPDIR",
-    "TZ",
-    "XDG_CACHE_HOME",
-}
 _LOOK_SECONDS = 1.0
 
 
@@ -57,7 +42,7 @@ def environment(context: Context, folder: Path, role: str) -> dict[str, str]:
     """
     with failures.object_failures():
         credentials = context.role_environment(role)
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+    kept = {name: value for name, value in os.environ.items() if name in INHERITED}
     region = {"AWS_REGION": context.region, "AWS_DEFAULT_REGION": context.region}
     return {**kept, **region, **credentials, BASE_DIRECTORY: str(folder)}
 

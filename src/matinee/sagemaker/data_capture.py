@@ -72,22 +72,15 @@ class Captures:
             for path in _folder(context).glob(f"*{_OPEN}"):
                 path.rename(path.with_suffix(_DONE))
         for path in sorted(_folder(context).glob(f"*{_DONE}")):
-            head, _, lines = path.read_text().partition("\n")
-            target = json.loads(head)
-            partial = path.with_suffix(".upload")
-            # A server that was killed may have left half a line at the end.
-            partial.write_text(lines[: lines.rfind("\n") + 1])
             try:
-                context.objects_for(target["role"]).upload(partial, target["uri"])
-            except ObjectsError as error:
+                _store(context, path)
+            except (ObjectsError, ValueError) as error:
+                # One that cannot be stored, or read, must not keep the others.
                 if path not in self._refused:
-                    log.warning("captured data cannot be stored yet: %s", error)
+                    log.warning("captured data %s cannot be stored yet: %s", path, error)
                 self._refused.add(path)
-                continue
-            finally:
-                partial.unlink()
-            path.unlink()
-            self._refused.discard(path)
+            else:
+                self._refused.discard(path)
 
 
 def capture(context: Context, ticket: Ticket, request: Mapping[str, Any], answer: Answer) -> None:
@@ -143,6 +136,19 @@ def _part(mode: str, kind: str, body: bytes, types: Mapping[str, Any]) -> dict[s
     return {"observedContentType": kind, "mode": mode, "data": text, "encoding": encoding}
 
 
+def _store(context: Context, path: Path) -> None:
+    head, _, lines = path.read_text().partition("\n")
+    target = json.loads(head)
+    partial = path.with_suffix(".upload")
+    try:
+        # A server that was killed may have left half a line at the end.
+        partial.write_text(lines[: lines.rfind("\n") + 1])
+        context.objects_for(target["role"]).upload(partial, target["uri"])
+    finally:
+        partial.unlink(missing_ok=True)
+    path.unlink()
+
+
 def _folder(context: Context) -> Path:
     return context.folder / "captures"
 
@@ -155,5 +161,8 @@ def _open(
     uri = join_uri(config["DestinationS3Uri"], f"{folder}/{now:%M-%S-%f}-{name}.jsonl")
     path = _folder(context) / f"{name}{_OPEN}"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.write_text(json.dumps({"uri": uri, "role": ticket.settings["role"]}) + "\n")
+    # Of what is there under its name, where it goes is known, whenever the server is killed.
+    begun = path.with_suffix(".begun")
+    begun.write_text(json.dumps({"uri": uri, "role": ticket.settings["role"]}) + "\n")
+    begun.replace(path)
     return _File(path, hour)

@@ -1,13 +1,14 @@
 """Decompress a gzip stream piece by piece, in bounded memory and up to a limit.
 
 Several members make one stream, as ``cat a.gz b.gz`` does. What is damaged, ends too early or
-becomes larger than an archive of its size may (``archives.Limits``) is refused.
+becomes larger than an archive of its size may (``archives.Limits``), if there is such a limit, is
+refused.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from matinee.sagemaker.archives import DEFAULT_LIMITS, Limits
 
@@ -16,8 +17,8 @@ _GZIP = 31
 _PIECE_BYTES = 1024**2
 
 
-def unzipped(chunks: Iterator[bytes], limits: Limits = DEFAULT_LIMITS) -> Iterator[bytes]:
-    """Yield what gzip compressed, of one member or several.
+def unzipped(chunks: Iterable[bytes], limits: Limits | None = DEFAULT_LIMITS) -> Iterator[bytes]:
+    """Yield what gzip compressed, of one member or several; without limits, whatever it becomes.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def unzipped(chunks: Iterator[bytes], limits: Limits = DEFAULT_LIMITS) -> Iterat
                 member = zlib.decompressobj(_GZIP)
             piece = member.decompress(data, _PIECE_BYTES)
             written += len(piece)
-            if written > (capacity := limits.bytes_for(read)):
+            if limits and written > (capacity := limits.bytes_for(read)):
                 raise zlib.error(f"it decompresses to over {capacity} bytes")
             yield piece
             data = member.unused_data if member.eof else member.unconsumed_tail

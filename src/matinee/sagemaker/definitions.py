@@ -14,7 +14,7 @@ from typing import Any
 from matinee.sagemaker import algorithms, ranges
 from matinee.sagemaker.algorithms import Algorithm
 from matinee.sagemaker.objects import join_uri
-from matinee.sagemaker.ranges import Choice, Interval
+from matinee.sagemaker.ranges import Parameter
 
 # The metric of a training job that is its tuning job's objective.
 OBJECTIVE_METRIC = "ObjectiveMetric"
@@ -47,7 +47,7 @@ class Definition:
 
     request: Mapping[str, Any]
     objective: Mapping[str, str]
-    parameters: tuple[Interval | Choice, ...]
+    parameters: tuple[Parameter, ...]
 
     @property
     def name(self) -> str | None:

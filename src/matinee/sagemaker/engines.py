@@ -8,6 +8,7 @@ and its port 8080 published on the loopback address alone.
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 import shutil
@@ -16,31 +17,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from matinee.sagemaker.commands import Command
+from matinee.sagemaker.commands import BASE_DIRECTORY, DATA_CACHE, INHERITED, Command
+from matinee.sagemaker.isolation import BASE
 
-BASE = "/opt/ml"
-ENVIRONMENT_FILE = "container.env"
+_ENVIRONMENT_FILE = "container.env"
 _ENGINES = ("docker", "podman")
 _ANSWER_SECONDS = 20.0
 # SageMaker Developer Guide: containers answer inference requests on this port.
 _SERVE_PORT = 8080
-# What a program of this machine takes from it, and a container has of its own.
-_MACHINE = frozenset(
-    {
-        *("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ"),
-        *("MATINEE_KERNEL_CACHE", "XDG_CACHE_HOME"),
-    }
-)
-# A folder of this machine.
-_DATA_CACHE = "MATINEE_DATA_CACHE"
 # Where the client finds its engine.
 _CLIENT = (
     *("CONTAINER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST"),
     *("HOME", "PATH", "XDG_RUNTIME_DIR"),
 )
 _ULIMITS = {"cpu_seconds": "cpu", "open_files": "nofile", "file_size_mb": "fsize"}
-
-_found: list[str] = []
 
 
 class NoEngineError(Exception):
@@ -70,15 +60,14 @@ class Client:
     at_end: list[str]
 
 
+@functools.cache
 def find() -> str:
-    """Return the path of an engine's client whose engine answers.
+    """Return the path of an engine's client whose engine answers; one that was found stays so.
 
     Raises
     ------
     NoEngineError
     """
-    if _found:
-        return _found[0]
     clients = [path for name in _ENGINES if (path := shutil.which(name))]
     if not clients:
         raise NoEngineError("neither docker nor podman is installed on this machine")
@@ -97,7 +86,6 @@ def find() -> str:
             said = str(error)
             continue
         if answer.returncode == 0:
-            _found.append(path)
             return path
         said = (answer.stderr.strip() or answer.stdout.strip())[-300:]
     raise NoEngineError(
@@ -136,12 +124,13 @@ def client(
     NoEngineError
     """
     program = find()
+    # What a program of this machine takes from it, a container has of its own.
     inside = {
         name: value
         for name, value in environment.items()
-        if name != _DATA_CACHE and (name not in _MACHINE or value != os.environ.get(name))
+        if name != DATA_CACHE and (name not in INHERITED or value != os.environ.get(name))
     }
-    inside |= {"SAGEMAKER_BASE_DIR": BASE}
+    inside[BASE_DIRECTORY] = str(BASE)
     name = f"matinee-{folder.parent.name}-{folder.name}"
     words = [program, "run", f"--name={name}", "--init", f"--volume={directory}:{BASE}"]
     if port := inside.get("SAGEMAKER_BIND_TO_PORT"):
@@ -154,7 +143,7 @@ def client(
         words.append(f"--user={os.getuid()}:{os.getgid()}")
     words += [f"--add-host={host}:{address}" for host, address in addresses.items()]
     words += _limit_words(command)
-    words += _environment_words(folder / ENVIRONMENT_FILE, {**inside, **command.environment})
+    words += _environment_words(folder / _ENVIRONMENT_FILE, {**inside, **command.environment})
     entrypoint, *rest = command.entrypoint or ("",)
     if entrypoint:
         words.append(f"--entrypoint={entrypoint}")

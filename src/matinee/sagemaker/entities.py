@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.errors import ResourceNotFound, ServiceError, ValidationException
-from matinee.sagemaker.store import Resource, ResourceExists
+from matinee.sagemaker.store import Query, Resource, ResourceExists
 
 # One server has one state folder, so taking turns within the process is enough.
 MEMBERSHIP = threading.RLock()
+_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,17 @@ class Kind:
             return context.store.update(self.name, self.get(context, name).name, changed)
         except KeyError as error:
             raise self.not_found(context, name) from error
+
+
+def by_prefix(context: Context, kind: str, prefix: str) -> Iterator[Resource]:
+    """Yield the resources of a kind whose names begin so, by name."""
+    query = Query(kind=kind, order="name", after=(prefix, ""))
+    while found := context.store.page(query, _PAGE):
+        for resource in found:
+            if not resource.name.startswith(prefix):
+                return
+            yield resource
+        query = dataclasses.replace(query, after=(found[-1].name, found[-1].name))
 
 
 def check_tags(tags: Sequence[Mapping[str, str]]) -> None:

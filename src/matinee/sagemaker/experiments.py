@@ -13,14 +13,13 @@ from typing import Any
 
 from matinee.sagemaker import components
 from matinee.sagemaker.context import Context
-from matinee.sagemaker.entities import MEMBERSHIP, Kind
+from matinee.sagemaker.entities import MEMBERSHIP, Kind, by_prefix, without
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.store import Query, Resource, ResourceExists
+from matinee.sagemaker.store import Resource, ResourceExists
 
 EXPERIMENT = Kind("Experiment", "experiment", "ExperimentName", "ExperimentArn")
 TRIAL = Kind("Trial", "experiment-trial", "TrialName", "TrialArn")
 _MEMBER = "TrialMembership"
-_PAGE = 100
 
 
 def associate(context: Context, trial: Resource, component_arn: str) -> None:
@@ -54,14 +53,8 @@ def members(context: Context, trial_arn: str) -> list[str]:
 
 def trials_of(context: Context, component_arn: str) -> Iterator[dict[str, Any]]:
     """Yield TrialArn, TrialName and ExperimentName of each trial a component is part of."""
-    prefix = f"{_last(component_arn)}/"
-    query = Query(kind=_MEMBER, order="name", after=(prefix, ""))
-    while found := context.store.page(query, _PAGE):
-        for member in found:
-            if not member.name.startswith(prefix):
-                return
-            yield member.document
-        query = dataclasses.replace(query, after=(found[-1].name, found[-1].name))
+    for member in by_prefix(context, _MEMBER, f"{_last(component_arn)}/"):
+        yield member.document
 
 
 def trials_of_all(context: Context) -> dict[str, list[dict[str, Any]]]:
@@ -83,7 +76,7 @@ def create_trial(context: Context, request: Mapping[str, Any], experiment: Resou
     name = request["TrialName"]
     document = {
         "DisplayName": name,
-        **{key: value for key, value in request.items() if key != "Tags"},
+        **without(request, ["Tags"]),
         "ExperimentName": experiment.document["ExperimentName"],
         "CreatedBy": {},
         "LastModifiedBy": {},

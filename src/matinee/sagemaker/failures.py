@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from matinee.sagemaker import algorithms
 from matinee.sagemaker.algorithms import Algorithm
+from matinee.sagemaker.commands import Command
 from matinee.sagemaker.objects import (
     ObjectMissingError,
     ObjectsError,
@@ -36,6 +38,36 @@ def algorithm_of(image: str, registered: Mapping[str, Algorithm]) -> Algorithm:
         return algorithms.find(registered, image)
     except algorithms.UnknownImageError as error:
         raise JobFailedError(f"ClientError: {error}") from error
+
+
+def command_of(
+    registered: Mapping[str, Algorithm], verb: str, image: str, specification: Mapping[str, Any]
+) -> Command:
+    """Return what a job runs, or fail the job: it could be run when the job was made.
+
+    Parameters
+    ----------
+    registered
+        The algorithms there are.
+    verb
+        ``train`` or ``process``.
+    image
+        The job's.
+    specification
+        With its ContainerEntrypoint and ContainerArguments, if it has some.
+
+    Raises
+    ------
+    JobFailedError
+    """
+    try:
+        return algorithm_of(image, registered).command(
+            verb,
+            specification.get("ContainerEntrypoint", ()),
+            specification.get("ContainerArguments", ()),
+        )
+    except algorithms.NoCommandError as error:
+        raise JobFailedError(f"ClientError: image {image!r} {error}") from error
 
 
 def object_reason(error: ObjectsError) -> str:

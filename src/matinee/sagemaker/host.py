@@ -52,21 +52,6 @@ _KERNEL_LIMITS = {
 _KERNEL_SIGNALS = {signal.SIGXCPU: "cpu_seconds", signal.SIGXFSZ: "file_size_mb"}
 
 
-def started_at(pid: int) -> int | None:
-    """Return when a process was created, in clock ticks after boot; None if it has ended.
-
-    With the pid this names a process for good, also where the wall clock is set meanwhile.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # proc(5): the name, field 2, stands in parentheses and may hold anything.
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    state, start_time = fields[0], fields[19]
-    return None if state in b"ZX" else int(start_time)
-
-
 def write_whole(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file in one step: readers see the old one, or none, or all of it."""
     partial = path.with_suffix(".partial")
@@ -207,7 +192,7 @@ def clean_up(folder: Path) -> None:
 
 
 def _identity(pid: int) -> dict[str, int | None]:
-    return {"pid": pid, "started_at": started_at(pid)}
+    return {"pid": pid, "started_at": process_tree.started_at(pid)}
 
 
 def _close_standard_output() -> None:

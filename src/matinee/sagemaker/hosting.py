@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from matinee.sagemaker.async_inference import Queue
 from matinee.sagemaker.data_capture import UPLOAD_SECONDS, Captures
 from matinee.sagemaker.hosting_connections import Connections
+from matinee.sagemaker.hosting_states import KIND
 from matinee.sagemaker.hosting_traffic import Traffic
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from matinee.sagemaker.hosting_driver import EndpointDriver
 
 log = logging.getLogger(__name__)
-
-KIND = "Endpoint"
 
 
 class Hosting:
@@ -95,7 +94,7 @@ class Hosting:
             try:
                 self.captures.upload(context)
             except Exception:
-                # One file that cannot be read must not keep the others.
+                # The disk may be full, say; it is tried again.
                 log.exception("captured data")
 
     def _run(self, driver: EndpointDriver) -> None:

@@ -54,13 +54,13 @@ class Answer:
 class _Connection(asyncio.Protocol):
     """One connection, with one request at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, port: int) -> None:
+        self.port = port
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Answer] | None = None
         self._fresh_parser()
         self.is_open = False
-        self.is_reused = False
         self.has_answered_something = False
 
     def _fresh_parser(self) -> None:
@@ -133,11 +133,15 @@ class _Connection(asyncio.Protocol):
             self._fail(NoAnswerError(f"the answer is over {ANSWER_LIMIT_BYTES} bytes"))
 
     def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            # 100 Continue and its like come before the answer.
+            self._headers, self._has_headers = {}, False
+            return
         waiting, self._waiting = self._waiting, None
         if not self._parser.should_keep_alive():
             self.close()
         if waiting is not None and not waiting.done():
-            status = self._parser.get_status_code()
             waiting.set_result(Answer(status, self._headers, b"".join(self._chunks)))
 
 
@@ -173,28 +177,34 @@ class Connections:
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         request = head.encode("latin-1") + body
-        connection = self._kept(port) or await _connected(port)
+        kept = self._kept(port)
+        if kept is None:
+            return await self._answer(await self._opened(port), request, seconds)
         try:
-            answer = await connection.ask(request, seconds)
+            return await self._answer(kept, request, seconds)
         except TooLateError:
             raise
         except NoAnswerError:
-            if not connection.is_reused or connection.has_answered_something:
+            if kept.has_answered_something:
                 raise
-            connection = await _connected(port)
+        return await self._answer(await self._opened(port), request, seconds)
+
+    def close(self) -> None:
+        """Close those that are kept."""
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
+        self._idle.clear()
+
+    async def _answer(self, connection: _Connection, request: bytes, seconds: float) -> Answer:
+        try:
             answer = await connection.ask(request, seconds)
         except asyncio.CancelledError:
             connection.close()
             raise
         if connection.is_open:
-            connection.is_reused = True
-            self._idle[port].append(connection)
+            self._idle[connection.port].append(connection)
         return answer
-
-    def forget(self, port: int) -> None:
-        """Close the connections to a model server that is no more."""
-        for connection in self._idle.pop(port, ()):
-            connection.close()
 
     def _kept(self, port: int) -> _Connection | None:
         idle = self._idle[port]
@@ -204,11 +214,17 @@ class Connections:
                 return connection
         return None
 
-
-async def _connected(port: int) -> _Connection:
-    loop = asyncio.get_running_loop()
-    try:
-        _, connection = await loop.create_connection(lambda: _Connection(loop), HOST, port)
-    except OSError as error:
-        raise UnreachedError(str(error)) from error
-    return connection
+    async def _opened(self, port: int) -> _Connection:
+        # Now and then: nobody asks for those again whose model server is no more.
+        for other, idle in list(self._idle.items()):
+            idle[:] = [connection for connection in idle if connection.is_open]
+            if not idle:
+                del self._idle[other]
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(
+                lambda: _Connection(loop, port), HOST, port
+            )
+        except OSError as error:
+            raise UnreachedError(str(error)) from error
+        return connection

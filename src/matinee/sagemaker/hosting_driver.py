@@ -19,9 +19,10 @@ from matinee.sagemaker import async_inference
 from matinee.sagemaker import hosting_instances as instances
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.failures import REASON_LIMIT
+from matinee.sagemaker.hosting_health import UNHEALTHY_PINGS, Health
 from matinee.sagemaker.hosting_instances import IN_SERVICE, InstanceFailedError, Slot, slot_of
 from matinee.sagemaker.hosting_shifts import shares, wait_after_shift
-from matinee.sagemaker.hosting_states import EndpointStatus, moved
+from matinee.sagemaker.hosting_states import KIND, EndpointStatus, moved
 from matinee.sagemaker.hosting_traffic import Fleet, Instance, Variant
 from matinee.sagemaker.store import Resource
 
@@ -30,17 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KIND = "Endpoint"
-# SageMaker Developer Guide: a container that does not answer pings in time fails.
-HEALTH_SECONDS = 240
 # What an instance that is taken out may need for the last request it has.
 DRAIN_SECONDS = 65.0
 _LOOK_SECONDS = 1.0
 _STARTING_LOOK_SECONDS = 0.05
-_PING_EVERY_SECONDS = 5.0
-_UNHEALTHY_PINGS = 6
-_FIRST_BACK_OFF_SECONDS = 0.5
-_LONGEST_BACK_OFF_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
 
 Deployment = Mapping[str, Any]
@@ -84,8 +78,7 @@ class EndpointDriver:
         self._ended: list[Resource] = []
         self._routed: object = None
         self._started: set[str] = set()
-        self._failures: dict[Slot, tuple[int, float]] = {}
-        self._pings: dict[str, tuple[float, int]] = {}
+        self._health = Health()
 
     def wake(self) -> None:
         """Let the thread look at the store now."""
@@ -98,15 +91,15 @@ class EndpointDriver:
     def adopt(self) -> None:
         """Send requests to the instances that still run from before."""
         endpoint = self._endpoint()
-        if endpoint is None or endpoint.status in {
-            EndpointStatus.DELETING,
-            EndpointStatus.FAILED,
-        }:
+        if endpoint is None:
+            return
+        self._ended = instances.uncleared(self._context, endpoint.arn)
+        if endpoint.status in {EndpointStatus.DELETING, EndpointStatus.FAILED}:
             return
         healthy = {
             slot_of(record): record
             for record in instances.living(self._context, endpoint.arn)
-            if record.status == IN_SERVICE and instances.is_running(self._context, record)
+            if record.status == IN_SERVICE and instances.failure(self._context, record) is None
         }
         self._route(endpoint.private.get("current"), healthy)
 
@@ -171,7 +164,7 @@ class EndpointDriver:
             },
             private={"current": target, "target": None},
         )
-        self._failures.clear()
+        self._health.forget_failures()
 
     def _bring_up(self, endpoint: Resource, target: Deployment) -> dict[Slot, Resource]:
         """Return the target's instances when all are healthy.
@@ -301,7 +294,7 @@ class EndpointDriver:
                 healthy[slot] = record
             else:
                 # One that failed lately waits; one that starts may be healthy any moment.
-                is_waiting = record is None and not self._may_start(slot)
+                is_waiting = record is None and not self._health.may_start(slot)
                 is_settled = is_settled and is_waiting
         self._route(deployment, healthy)
         return is_settled
@@ -311,7 +304,7 @@ class EndpointDriver:
     ) -> Resource | None:
         """Return the instance of a slot after a look at it."""
         if record is None:
-            if not self._may_start(slot):
+            if not self._health.may_start(slot):
                 return None
             try:
                 return self._start(endpoint, slot, variant)
@@ -321,46 +314,36 @@ class EndpointDriver:
         reason = instances.failure(self._context, record)
         if reason is None and record.status != IN_SERVICE:
             if instances.is_healthy(record):
-                self._failures.pop(slot, None)
+                self._health.note_success(slot)
                 return instances.in_service(self._context, record)
             waited = (self._context.clock() - record.created).total_seconds()
             if waited > variant["health_seconds"]:
                 reason = f"it did not answer /ping within {variant['health_seconds']} s"
-        elif reason is None and not self._answers_pings(record):
-            reason = f"it did not answer {_UNHEALTHY_PINGS} pings in a row"
+        elif reason is None and not self._health.answers_pings(record):
+            reason = f"it did not answer {UNHEALTHY_PINGS} pings in a row"
         if reason is None:
             return record
         self._note_failure(slot, reason)
         self._end(record)
         return None
 
-    def _answers_pings(self, record: Resource) -> bool:
-        now = time.monotonic()
-        last, missed = self._pings.get(record.name, (now, 0))
-        if now - last >= _PING_EVERY_SECONDS:
-            last, missed = now, 0 if instances.is_healthy(record) else missed + 1
-        self._pings[record.name] = last, missed
-        return missed < _UNHEALTHY_PINGS
-
-    def _may_start(self, slot: Slot) -> bool:
-        return time.monotonic() >= self._failures.get(slot, (0, 0.0))[1]
-
     def _note_failure(self, slot: Slot, reason: str) -> None:
-        count = self._failures.get(slot, (0, 0.0))[0]
-        pause = min(_FIRST_BACK_OFF_SECONDS * 2**count, _LONGEST_BACK_OFF_SECONDS)
-        pause = 0.0 if count == 0 else pause
-        self._failures[slot] = count + 1, time.monotonic() + pause
         log.warning(
             "endpoint %s, variant %s, instance %d: %s; the next one starts in %g s",
             self.name,
             slot.variant,
             slot.number,
             reason,
-            pause,
+            self._health.note_failure(slot),
         )
 
     def _start(self, endpoint: Resource, slot: Slot, variant: Mapping[str, Any]) -> Resource:
-        record = instances.start(self._context, endpoint, slot, variant, self._raise_if_closing)
+        record = instances.enrol(self._context, endpoint, slot, variant)
+        try:
+            instances.start(self._context, record, variant, self._raise_if_closing)
+        except BaseException:
+            self._end(record)
+            raise
         self._started.add(record.name)
         return record
 
@@ -384,7 +367,7 @@ class EndpointDriver:
     def _end(self, record: Resource) -> None:
         instances.end(self._context, record)
         self._instances.pop(record.name, None)
-        self._pings.pop(record.name, None)
+        self._health.forget(record)
         self._started.discard(record.name)
         self._ended.append(record)
 

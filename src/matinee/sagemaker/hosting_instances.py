@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matinee.sagemaker import algorithms, compute, containers, log_events, model_data
+from matinee.sagemaker import compute, log_events, model_data, serving
 from matinee.sagemaker.compute import ComputeError, Phase
 from matinee.sagemaker.context import Context
+from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.hosting_traffic import Instance
-from matinee.sagemaker.model_server import HOST, ModelServer, free_port
+from matinee.sagemaker.model_server import ModelServer, free_port
 from matinee.sagemaker.store import Resource
 
 KIND = "EndpointInstance"
 STARTING, IN_SERVICE, ENDED = "Starting", "InService", "Ended"
 GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
 
-_GRACE_SECONDS = 30.0
 _PING_SECONDS = 2.0
 
 
@@ -64,14 +64,8 @@ def living(context: Context, endpoint_arn: str) -> list[Resource]:
     return context.store.find(KIND, statuses=(STARTING, IN_SERVICE), parent=endpoint_arn)
 
 
-def start(
-    context: Context,
-    endpoint: Resource,
-    slot: Slot,
-    variant: Mapping[str, Any],
-    check: Callable[[], None],
-) -> Resource:
-    """Start an instance and return its record; it is not healthy yet.
+def enrol(context: Context, endpoint: Resource, slot: Slot, variant: Mapping[str, Any]) -> Resource:
+    """Return the record of a new instance, which is in the store before anything of it is started.
 
     Parameters
     ----------
@@ -83,13 +77,6 @@ def start(
         Its place.
     variant
         The deployment's record of the variant: its containers and role.
-    check
-        Called now and then; its exceptions end the start.
-
-    Raises
-    ------
-    InstanceFailedError
-        The model cannot be had, or a process cannot be started.
     """
     now, name = context.clock(), context.new_id()
     record = Resource(
@@ -114,13 +101,32 @@ def start(
         endpoint.arn,
     )
     context.store.insert(record)
-    try:
-        for index, container in enumerate(variant["containers"]):
-            _start_container(context, record, index, container, variant["role"], check)
-    except BaseException:
-        end(context, record)
-        raise
     return record
+
+
+def start(
+    context: Context, record: Resource, variant: Mapping[str, Any], check: Callable[[], None]
+) -> None:
+    """Start an instance; it is not healthy yet, and whoever started it ends one that fails.
+
+    Parameters
+    ----------
+    context
+        The server's surroundings.
+    record
+        What ``enrol`` returned.
+    variant
+        As for ``enrol``.
+    check
+        Called now and then; its exceptions end the start.
+
+    Raises
+    ------
+    InstanceFailedError
+        The model cannot be had, or a process cannot be started.
+    """
+    for index, container in enumerate(variant["containers"]):
+        _start_container(context, record, index, container, variant["role"], check)
 
 
 def _start_container(
@@ -134,33 +140,18 @@ def _start_container(
     folder = _container_folder(context, record, index)
     base = folder / "ml"
     try:
-        algorithm = algorithms.find(context.algorithms, container["Image"])
         model_data.deliver(
             context.objects_for(role), container, base / "model", scratch=folder, check=check
         )
-    except (model_data.ModelDataError, algorithms.UnknownImageError) as error:
+    except model_data.ModelDataError as error:
         raise InstanceFailedError(
             f"Failed to download model data for container {container['ContainerHostname']!r} of "
             f"variant {record.private['variant']}: {error}"
         ) from error
     port = record.private["containers"][index]["port"]
     try:
-        compute.start(
-            folder,
-            algorithm.serve,
-            directory=base,
-            environment={
-                **containers.environment(context, base, role),
-                **container.get("Environment", {}),
-                containers.BASE_DIRECTORY: str(base),
-                # Last: nobody's setting may open the process to the network.
-                "MATINEE_BIND_HOST": HOST,
-                "SAGEMAKER_BIND_TO_PORT": str(port),
-            },
-            limit_seconds=None,
-            grace_seconds=_GRACE_SECONDS,
-        )
-    except ComputeError as error:
+        serving.start(context, folder, container, base=base, role=role, port=port)
+    except (ComputeError, JobFailedError) as error:
         raise InstanceFailedError(str(error)) from error
 
 
@@ -170,13 +161,6 @@ def in_service(context: Context, record: Resource) -> Resource:
         KIND,
         record.name,
         lambda old: dataclasses.replace(old, status=IN_SERVICE, modified=context.clock()),
-    )
-
-
-def is_running(context: Context, record: Resource) -> bool:
-    """Return whether all processes of an instance run."""
-    return all(
-        compute.status(folder).phase is Phase.RUNNING for folder in _folders(context, record)
     )
 
 
@@ -228,6 +212,15 @@ def clear(context: Context, record: Resource, seconds: float) -> bool:
             return False
         shutil.rmtree(folder / "ml", ignore_errors=True)
     return True
+
+
+def uncleared(context: Context, endpoint_arn: str) -> list[Resource]:
+    """Return an endpoint's ended instances that still have what only they needed."""
+    return [
+        record
+        for record in context.store.find(KIND, statuses=(ENDED,), parent=endpoint_arn)
+        if any((folder / "ml").exists() for folder in _folders(context, record))
+    ]
 
 
 def instance_of(record: Resource) -> Instance:

@@ -13,6 +13,8 @@ from typing import Any
 
 from matinee.sagemaker.store import Resource
 
+KIND = "Endpoint"
+
 
 class EndpointStatus(StrEnum):
     """Where an endpoint stands, in AWS's words."""

@@ -1,4 +1,4 @@
-"""The hosts of a training job: their names, groups and addresses, and what they are told of them.
+"""The hosts of a job: their names, groups and addresses, and what they are told of them.
 
 All are processes of this machine. SageMaker's containers know each other as ``algo-1``, ``algo-2``
 and so on; here each has a loopback address of its own, in a block that belongs to its job, so that
@@ -35,16 +35,20 @@ def groups(resources: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     first = 1
     for group in wanted:
-        after = first + group["InstanceCount"]
         found.append(
             {
                 "instance_group_name": group["InstanceGroupName"],
                 "instance_type": group["InstanceType"],
-                "hosts": [f"algo-{number}" for number in range(first, after)],
+                "hosts": numbered(first, group["InstanceCount"]),
             }
         )
-        first = after
+        first += group["InstanceCount"]
     return found
+
+
+def numbered(first: int, count: int) -> list[str]:
+    """Return the names of so many hosts, from a number on."""
+    return [f"algo-{number}" for number in range(first, first + count)]
 
 
 def names(resources: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ bad record is given up with a reason, and the others go on.
 
 from __future__ import annotations
 
+import math
 import mmap
 import shutil
 import threading
@@ -15,7 +16,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -99,7 +100,7 @@ class _Step:
     """What is due for an object: an answer, or with None its end."""
 
     of: _Object
-    answer: Future[bytes | Path] | None = field(default=None)
+    answer: Future[bytes | Path] | None = None
 
 
 class Watch:
@@ -155,6 +156,8 @@ class Invocations:
         self._instance = instance
         self._pipeline = pipeline
         self._plan = plan
+        headers = {"Content-Type": plan.content_type, "Accept": plan.accept}
+        self._headers = {name: value for name, value in headers.items() if value}
         self._objects = objects
         self._inference = inference
         self._watch = Watch(job)
@@ -292,9 +295,9 @@ class Invocations:
         for attempt in range(plan.retries + 1):
             self._check()
             try:
-                if plan.payload_bytes == float("inf") and plan.strategy == "MultiRecord":
+                if math.isinf(plan.payload_bytes) and plan.strategy == "MultiRecord":
                     return self._stream(one, asked)
-                answer = self._pipeline.invoke(asked, plan.content_type, plan.accept)
+                answer = self._pipeline.invoke(asked, self._headers)
             except InvocationError as error:
                 is_clients = error.status is not None and error.status < 500
                 if is_clients or attempt == plan.retries:
@@ -310,9 +313,7 @@ class Invocations:
     def _stream(self, one: _Object, body: Body) -> Path:
         path = one.output.with_suffix(".answer")
         with path.open("wb") as file:
-            self._pipeline.invoke(
-                body, self._plan.content_type, self._plan.accept, in_chunks=True, sink=file
-            )
+            self._pipeline.invoke(body, self._headers, in_chunks=True, sink=file)
         return path
 
     def _take(self, step: _Step, reasons: dict[InputObject, str]) -> None:

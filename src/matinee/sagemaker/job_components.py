@@ -94,6 +94,24 @@ def channel_uri(channel: Mapping[str, Any]) -> str | None:
     return uri
 
 
+def processing_inputs(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return where a processing job's inputs are, by name; but for those that are not in S3."""
+    return {
+        item["InputName"]: item["S3Input"]["S3Uri"]
+        for item in document.get("ProcessingInputs", ())
+        if "S3Input" in item
+    }
+
+
+def processing_outputs(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return where a processing job's outputs go, by name; but for those that are not in S3."""
+    return {
+        item["OutputName"]: item["S3Output"]["S3Uri"]
+        for item in document.get("ProcessingOutputConfig", {}).get("Outputs", ())
+        if "S3Output" in item
+    }
+
+
 def _training(document: Mapping[str, Any]) -> Parts:
     hyperparameters = document.get("HyperParameters", {})
     inputs = {"SageMaker.ImageUri": _artifact(document["AlgorithmSpecification"]["TrainingImage"])}
@@ -115,19 +133,13 @@ def _training(document: Mapping[str, Any]) -> Parts:
 
 
 def _processing(document: Mapping[str, Any]) -> Parts:
-    inputs = {"SageMaker.ImageUri": _artifact(document["AppSpecification"]["ImageUri"])}
-    for item in document.get("ProcessingInputs", ()):
-        if "S3Input" in item:
-            inputs[item["InputName"]] = _artifact(item["S3Input"]["S3Uri"])
-    outputs = document.get("ProcessingOutputConfig", {}).get("Outputs", ())
+    image = document["AppSpecification"]["ImageUri"]
+    inputs = {"SageMaker.ImageUri": image, **processing_inputs(document)}
+    outputs = processing_outputs(document)
     return {
         "Parameters": dict(_resources(document["ProcessingResources"].get("ClusterConfig", {}))),
-        "InputArtifacts": inputs,
-        "OutputArtifacts": {
-            item["OutputName"]: _artifact(item["S3Output"]["S3Uri"])
-            for item in outputs
-            if "S3Output" in item
-        },
+        "InputArtifacts": {name: _artifact(uri) for name, uri in inputs.items()},
+        "OutputArtifacts": {name: _artifact(uri) for name, uri in outputs.items()},
     }
 
 

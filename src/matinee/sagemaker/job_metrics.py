@@ -1,7 +1,7 @@
 """Metrics as SageMaker takes them: numbers that regular expressions find in a job's log lines.
 
-A line that does not match, or whose first group is not a finite number, is no point. How they are
-found without a caller's expression ever holding up the server: ``metric_search.py``.
+A line that does not match, or whose first group is no number CloudWatch takes, is no point. How
+they are found without a caller's expression ever holding up the server: ``metric_search.py``.
 """
 
 from __future__ import annotations

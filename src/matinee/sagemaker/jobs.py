@@ -49,16 +49,24 @@ class Job:
     ----------
     context
         The server's surroundings.
-    kind, name
-        Which job.
+    resource
+        The job as it was when it was taken up.
     runner
         Who runs it.
+
+    Attributes
+    ----------
+    kind, name
+        Which job.
+    folder
+        The job's own folder.
     """
 
-    def __init__(self, context: Context, kind: str, name: str, runner: JobRunner) -> None:
+    def __init__(self, context: Context, resource: Resource, runner: JobRunner) -> None:
         self.context = context
-        self.kind = kind
-        self.name = name
+        self.kind = resource.kind
+        self.name = resource.name
+        self.folder = job_folder(context, resource)
         self._runner = runner
 
     @property
@@ -79,11 +87,6 @@ class Job:
         """
         self.raise_if_closing()
         return state_of(self.resource)
-
-    @property
-    def folder(self) -> Path:
-        """The job's own folder."""
-        return job_folder(self.context, self.resource)
 
     def host_folder(self, host: str = FIRST_HOST) -> Path:
         """Return the folder of one of the job's hosts: what `compute` is given."""
@@ -165,7 +168,7 @@ class JobRunner:
         self._drivers = drivers
         self._changed = threading.Condition()
         self.changes = 0
-        self._threads: set[threading.Thread] = set()
+        self._threads: dict[Path, threading.Thread] = {}
         self._context: Context | None = None
 
     def start(self, context: Context) -> None:
@@ -180,17 +183,19 @@ class JobRunner:
         for resource in unfinished:
             log.info("taking up %s %s (%s)", resource.kind, resource.name, state_of(resource))
             experiments.enrol(context, resource)
-            self.submit(resource.kind, resource.name)
+            self.submit(resource)
 
-    def submit(self, kind: str, name: str) -> None:
+    def submit(self, resource: Resource) -> None:
         """Drive a job that is in the store."""
         if self._context is None:
             raise RuntimeError("the runner is not started")
-        job = Job(self._context, kind, name, self)
-        thread = threading.Thread(target=self._run, args=(job,), name=f"{kind} {name}", daemon=True)
+        job = Job(self._context, resource, self)
+        name = f"{job.kind} {job.name}"
+        thread = threading.Thread(target=self._run, args=(job,), name=name, daemon=True)
+        # The thread takes itself out again, and must not do so before it is in.
         with self._changed:
-            self._threads.add(thread)
-        thread.start()
+            thread.start()
+            self._threads[job.folder] = thread
 
     def stop(self, kind: str, name: str) -> None:
         """Ask a job to stop; one that is stopping already stays as it is.
@@ -215,12 +220,25 @@ class JobRunner:
             compute.stop(folder)
         self.announce()
 
+    def remove(self, resource: Resource) -> None:
+        """Remove all that an ended job left on this machine; it is in the store no more.
+
+        While its driver still clears away what ran, the driver does it.
+        """
+        if self._context is None:
+            raise RuntimeError("the runner is not started")
+        folder = job_folder(self._context, resource)
+        with self._changed:
+            is_driven = folder in self._threads
+        if not is_driven:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def shutdown(self, timeout_seconds: float = 5.0) -> None:
         """Let go of all jobs; their processes run on, for the next server to take up."""
         self.closing.set()
         self.announce()
         with self._changed:
-            threads = list(self._threads)
+            threads = list(self._threads.values())
         for thread in threads:
             thread.join(timeout_seconds / len(threads))
 
@@ -240,10 +258,12 @@ class JobRunner:
             self._drive(job)
         finally:
             with self._changed:
-                self._threads.discard(threading.current_thread())
+                del self._threads[job.folder]
+        # After that, or a deletion at this moment would leave the folder to this driver for ever.
+        if _left_of(job) is None:
+            shutil.rmtree(job.folder, ignore_errors=True)
 
     def _drive(self, job: Job) -> None:
-        folder = job.folder
         try:
             self._drivers[job.kind](job)
         except ServerClosing:
@@ -253,10 +273,9 @@ class JobRunner:
         except Exception as error:
             log.exception("the driver of %s %s broke", job.kind, job.name)
             self._fail(job, f"InternalServerError: {type(error).__name__}: {error}")
-        # An ended job may have been deleted, and its name may be another job's by now.
-        left = job.context.store.get(job.kind, job.name)
-        if left is None or job_folder(job.context, left) != folder or state_of(left).is_terminal:
-            self._clear(folder)
+        left = _left_of(job)
+        if left is None or state_of(left).is_terminal:
+            self._clear(job.folder)
 
     def _clear(self, folder: Path) -> None:
         """End what still runs of an ended job, and remove what only its process needed."""
@@ -285,6 +304,14 @@ class JobRunner:
                 self.closing.wait(_RETRY_SECONDS)
             else:
                 return
+
+
+def _left_of(job: Job) -> Resource | None:
+    """Return the job as it stands, or None when it was deleted."""
+    left = job.context.store.get(job.kind, job.name)
+    # Its name may be another job's by now.
+    is_same = left is not None and job_folder(job.context, left) == job.folder
+    return left if is_same else None
 
 
 def job_folder(context: Context, resource: Resource) -> Path:

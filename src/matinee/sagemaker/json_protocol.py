@@ -5,22 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.model import OperationModel, ServiceModel, Shape
 from starlette.responses import Response
 
+from matinee.sagemaker.documents import Notation
 from matinee.sagemaker.errors import SerializationException, ServiceError
-from matinee.sagemaker.protocols import (
-    Mismatches,
-    Protocol,
-    fault,
-    present_members,
-    query_code,
-    wire_name,
-)
+from matinee.sagemaker.protocols import Mismatches, Protocol, query_error
 
 
 class JsonProtocol(Protocol):
@@ -31,21 +24,19 @@ class JsonProtocol(Protocol):
         if shape is None:
             return {}
         mismatches = Mismatches()
-        request: dict[str, Any] = from_json(document, shape, "", mismatches)
+        request: dict[str, Any] = JSON.read(document, shape, "", mismatches)
         mismatches.raise_if_any()
         return request
 
     def write(self, answer: dict[str, Any], operation: OperationModel, request_id: str) -> Response:
         shape = operation.output_shape
-        body = {} if shape is None else to_json(answer, shape, operation.name)
+        body = {} if shape is None else JSON.write(answer, shape, operation.name)
         return _response(body, 200, operation.service_model, request_id)
 
     def refuse(self, error: ServiceError, model: ServiceModel | None, request_id: str) -> Response:
         body = {"__type": error.code, "message": error.message}
         response = _response(body, error.status, model, request_id)
-        # CloudWatch spoke query before; clients of today still know its errors by the old codes.
-        if model is not None and "awsQueryCompatible" in model.metadata:
-            response.headers["x-amzn-query-error"] = f"{query_code(error, model)};{fault(error)}"
+        response.headers.update(query_error(error, model))
         return response
 
 
@@ -80,88 +71,19 @@ def _response(body: Any, status: int, model: ServiceModel | None, request_id: st
     )
 
 
-_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "structure": (dict,),
-    "map": (dict,),
-    "list": (list,),
-    "string": (str,),
-    "blob": (str,),
-    "boolean": (bool,),
-    "integer": (int,),
-    "long": (int,),
-    "float": (int, float),
-    "double": (int, float),
-    "timestamp": (int, float),
-}
-
-
-def _has_type(value: Any, kind: str) -> bool:
-    # To Python, but not to JSON, true is a number.
-    return isinstance(value, _JSON_TYPES[kind]) and (
-        kind == "boolean" or not isinstance(value, bool)
-    )
-
-
-def from_json(value: Any, shape: Shape, path: str, mismatches: Mismatches) -> Any:
-    """Return a shape's value of what JSON says; what has another type is noted."""
-    kind = shape.type_name
-    if not _has_type(value, kind):
-        mismatches.add(path, shape, value)
-        return None
-    if kind == "structure":
-        prefix = f"{path}." if path else ""
-        return {
-            name: from_json(value[called], member, f"{prefix}{name}", mismatches)
-            for name, member in shape.members.items()
-            if value.get(called := wire_name(name, member)) is not None
-        }
-    if kind == "list":
-        return [
-            from_json(item, shape.member, f"{path}[{index}]", mismatches)
-            for index, item in enumerate(value)
-        ]
-    if kind == "map":
-        return {
-            from_json(key, shape.key, path, mismatches): from_json(
-                item, shape.value, f"{path}[{key!r}]", mismatches
-            )
-            for key, item in value.items()
-        }
-    try:
-        return _scalar(value, kind)
-    except (ValueError, OverflowError, OSError):
-        mismatches.add(path, shape, value)
-        return None
-
-
-def _scalar(value: Any, kind: str) -> Any:
+def _read_scalar(value: Any, kind: str) -> Any:
     if kind == "timestamp":
         return datetime.fromtimestamp(value, UTC)
     if kind == "blob":
         return base64.b64decode(value, validate=True)
     if kind == "string":
         value.encode()  # JSON can spell half a character (a lone surrogate); nothing else can
+    if kind in {"float", "double"} and not math.isfinite(value):
+        raise ValueError(value)  # JSON can spell numbers that are too large for one
     return value
 
 
-def to_json(value: Any, shape: Shape, path: str) -> Any:
-    """Return what is written as JSON for a shape's value.
-
-    Raises
-    ------
-    ValueError
-        A structure has a member the model does not know.
-    """
-    kind = shape.type_name
-    if kind == "structure":
-        return {
-            wire_name(name, member): to_json(item, member, f"{path}.{name}")
-            for name, item, member in present_members(value, shape, path)
-        }
-    if kind == "list":
-        return [to_json(item, shape.member, path) for item in value]
-    if kind == "map":
-        return {key: to_json(item, shape.value, path) for key, item in value.items()}
+def _write_scalar(value: Any, kind: str) -> Any:
     if kind == "timestamp":
         return round(value.timestamp(), 3)
     if kind == "blob":
@@ -169,3 +91,19 @@ def to_json(value: Any, shape: Shape, path: str) -> Any:
     if kind in {"float", "double"} and not math.isfinite(value):
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
     return value
+
+
+JSON = Notation(
+    types={
+        "string": (str,),
+        "blob": (str,),
+        "boolean": (bool,),
+        "integer": (int,),
+        "long": (int,),
+        "float": (int, float),
+        "double": (int, float),
+        "timestamp": (int, float),
+    },
+    read_scalar=_read_scalar,
+    write_scalar=_write_scalar,
+)

@@ -18,7 +18,13 @@ from typing import Any
 
 from matinee.sagemaker import components
 from matinee.sagemaker.context import Context
-from matinee.sagemaker.job_components import SOURCES, Source, channel_uri
+from matinee.sagemaker.job_components import (
+    SOURCES,
+    Source,
+    channel_uri,
+    processing_inputs,
+    processing_outputs,
+)
 from matinee.sagemaker.lineage_graph import ACTION, ARTIFACT, CONTEXT, edge
 from matinee.sagemaker.model_registry import GROUP, PACKAGE
 from matinee.sagemaker.sequences import stamp
@@ -170,17 +176,8 @@ def _training_ends(_context: Context, job: Resource) -> Ends:
 def _processing_ends(_context: Context, job: Resource) -> Ends:
     document = job.document
     inputs = [(IMAGE, "image", document["AppSpecification"]["ImageUri"])]
-    inputs += [
-        (DATA_SET, item["InputName"], item["S3Input"]["S3Uri"])
-        for item in document.get("ProcessingInputs", ())
-        if "S3Input" in item
-    ]
-    outputs = document.get("ProcessingOutputConfig", {}).get("Outputs", ())
-    return inputs, [
-        (DATA_SET, item["OutputName"], item["S3Output"]["S3Uri"])
-        for item in outputs
-        if "S3Output" in item
-    ]
+    inputs += [(DATA_SET, name, uri) for name, uri in processing_inputs(document).items()]
+    return inputs, [(DATA_SET, name, uri) for name, uri in processing_outputs(document).items()]
 
 
 def _transform_ends(context: Context, job: Resource) -> Ends:

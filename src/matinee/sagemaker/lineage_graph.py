@@ -16,15 +16,14 @@ from typing import Any
 from matinee.sagemaker import components
 from matinee.sagemaker.components import COMPONENT
 from matinee.sagemaker.context import Context
-from matinee.sagemaker.entities import Kind
+from matinee.sagemaker.entities import Kind, by_prefix
 from matinee.sagemaker.experiments import EXPERIMENT
-from matinee.sagemaker.store import Query, Resource
+from matinee.sagemaker.store import Resource
 
 ARTIFACT = Kind("Artifact", "artifact", "ArtifactName", "ArtifactArn")
 ACTION = Kind("Action", "action", "ActionName", "ActionArn")
 CONTEXT = Kind("Context", "context", "ContextName", "ContextArn")
 ASSOCIATION = "Association"
-_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +136,8 @@ def remove(context: Context, source: str, destination: str) -> bool:
 
 def edges_from(context: Context, arn: str) -> Iterator[dict[str, Any]]:
     """Yield the edges that begin at an entity."""
-    prefix = f"{_digest(arn)}/"
-    query = Query(kind=ASSOCIATION, order="name", after=(prefix, ""))
-    while found := context.store.page(query, _PAGE):
-        for association in found:
-            if not association.name.startswith(prefix):
-                return
-            yield association.document
-        query = dataclasses.replace(query, after=(found[-1].name, found[-1].name))
+    for association in by_prefix(context, ASSOCIATION, f"{_digest(arn)}/"):
+        yield association.document
 
 
 def edges_to(context: Context, arn: str) -> Iterator[dict[str, Any]]:

@@ -7,18 +7,16 @@ of another server, another query or another hand is refused.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from matinee.sagemaker import page_tokens
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.store import Query, Resource, Store
 
+_MOST_RESULTS = 1000
 DEFAULT_MAX_RESULTS = 10
 
 # SageMaker's words for what a list is sorted by, and the store's.
@@ -79,13 +77,13 @@ def page(
     Raises
     ------
     ValidationException
-        The token is not one of this query, or the order is unknown.
+        The token is not one of this query, the order is unknown, or MaxResults has no sense.
     """
     sort_by = request.get("SortBy", "CreationTime")
     order = _ORDERS.get(sort_by)
     if order is None:
         raise ValidationException(f"SortBy {sort_by!r} is not one of {', '.join(_ORDERS)}")
-    fingerprint = _fingerprint(request, summary_key, parent)
+    fingerprint = page_tokens.fingerprint(request, {"NextToken", "MaxResults"}, summary_key, parent)
     after = None
     if "NextToken" in request:
         after = _read_token(request["NextToken"], fingerprint, order)
@@ -100,10 +98,15 @@ def page(
         **{name: request[member] for member, name in _TIMES.items() if member in request},
     )
     size = request.get("MaxResults", DEFAULT_MAX_RESULTS)
+    # Not every operation's model says what it may be.
+    if not 1 <= size <= _MOST_RESULTS:
+        raise ValidationException(f"MaxResults {size} is not from 1 to {_MOST_RESULTS}")
     kept = _first(store, query, size + 1, wanted)
     answer: dict[str, Any] = {summary_key: [summarise(resource) for resource in kept[:size]]}
     if len(kept) > size:
-        answer["NextToken"] = _write_token(_key(kept[size - 1], order), fingerprint)
+        value, name = _key(kept[size - 1], order)
+        text = value.isoformat() if isinstance(value, datetime) else value
+        answer["NextToken"] = page_tokens.write(fingerprint, text, name)
     return answer
 
 
@@ -129,24 +132,9 @@ def members(resource: Resource, *names: str) -> dict[str, Any]:
     return {name: resource.document[name] for name in names if name in resource.document}
 
 
-def _fingerprint(request: Mapping[str, Any], summary_key: str, parent: str | None) -> str:
-    asked = {k: str(v) for k, v in request.items() if k not in {"NextToken", "MaxResults"}}
-    text = json.dumps([summary_key, parent, asked], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _write_token(last: tuple[str | datetime, str], fingerprint: str) -> str:
-    value, name = last
-    text = value.isoformat() if isinstance(value, datetime) else value
-    return base64.urlsafe_b64encode(json.dumps([fingerprint, text, name]).encode()).decode()
-
-
 def _read_token(token: str, fingerprint: str, order: str) -> tuple[str | datetime, str]:
     try:
-        written_for, value, name = json.loads(base64.urlsafe_b64decode(token.encode()))
-        after = datetime.fromisoformat(value) if order in {"created", "modified"} else value
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise ValidationException(f"NextToken {token!r} is not a token of this service") from error
-    if written_for != fingerprint or not (isinstance(value, str) and isinstance(name, str)):
-        raise ValidationException(f"NextToken {token!r} belongs to another query")
-    return after, name
+        value, name = page_tokens.read(token, fingerprint)
+        return datetime.fromisoformat(value) if order in {"created", "modified"} else value, name
+    except (ValueError, TypeError) as error:
+        raise ValidationException(f"NextToken {token!r} {error}") from error

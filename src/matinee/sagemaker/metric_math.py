@@ -164,7 +164,8 @@ class _Evaluation:
         if not isinstance(value, Mapping):
             raise self._invalid(f"{name} takes a time series, not a number")
         # Of nothing there is no average; with nothing beside it no period is left anyway.
-        return _ALL[name](list(value.values())) if value else math.nan
+        found = list(value.values())
+        return _number(lambda *_: _ALL[name](found), 0.0, 0.0) if found else math.nan
 
     def _take(self, *signs: str) -> str:
         if self._tokens and self._tokens[0][0] == "sign" and self._tokens[0][1] in signs:

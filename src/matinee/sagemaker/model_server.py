@@ -87,10 +87,13 @@ class ModelServer:
         Where it listens.
     timeout_seconds
         For the answer to an invocation.
+    name
+        What it is called where it says no.
     """
 
-    def __init__(self, port: int, timeout_seconds: float) -> None:
+    def __init__(self, port: int, timeout_seconds: float, name: str = "the model") -> None:
         self._port = port
+        self._name = name
         self._timeout = timeout_seconds
         self._kept = threading.local()
         self._all: list[_Connection] = []
@@ -170,7 +173,7 @@ class ModelServer:
             said = bytes(answer.body[:_MESSAGE_LIMIT]).decode(errors="replace").strip()
             fault = "client" if 400 <= answer.status < 500 else "server"
             raise InvocationError(
-                f'Received {fault} error ({answer.status}) from the model with message "{said}"',
+                f'Received {fault} error ({answer.status}) from {self._name} with message "{said}"',
                 answer.status,
             )
         return Answer(answer.content_type, bytes(answer.body))
@@ -210,23 +213,31 @@ class Pipeline:
         return self._servers[0].execution_parameters()
 
     def invoke(
-        self, body: Body, content_type: str | None, accept: str | None, **ways: Any
+        self,
+        body: Body,
+        headers: Mapping[str, str],
+        *,
+        in_chunks: bool = False,
+        sink: BinaryIO | None = None,
     ) -> Answer:
         """Return the last server's answer to a request; the parameters are those of ModelServer.
+
+        Accept is for the last alone. What an answer says of its Content-Type, the next is told.
 
         Raises
         ------
         InvocationError
             One of them did not answer in time, or says no.
         """
-        answer = Answer(content_type, b"")
-        for server in self._servers:
-            is_last = server is self._servers[-1]
-            headers = {"Content-Type": answer.content_type, "Accept": accept if is_last else None}
-            given = {name: value for name, value in headers.items() if value}
-            answer = server.invoke(body, given, **ways)
+        accept = {name: value for name, value in headers.items() if name == "Accept"}
+        passed_on = {name: value for name, value in headers.items() if name not in accept}
+        *before, last = self._servers
+        for server in before:
+            answer = server.invoke(body, passed_on, in_chunks=in_chunks)
             body = answer.body
-        return answer
+            if answer.content_type is not None:
+                passed_on["Content-Type"] = answer.content_type
+        return last.invoke(body, {**passed_on, **accept}, in_chunks=in_chunks, sink=sink)
 
 
 class _NoAnswerError(InvocationError):

@@ -41,6 +41,20 @@ def add(store: Store, child: Resource, value: float) -> None:
         store.insert(entry)
 
 
+def forget(store: Store, folder: str) -> None:
+    """Drop the entries of a tuning job that is deleted.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    folder
+        Of the tuning job.
+    """
+    for entry in store.find(KIND, parent=folder):
+        store.delete(KIND, entry.name)
+
+
 def known(store: Store, folder: str) -> set[str]:
     """Return the names of a tuning job's training jobs that have an entry.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 MANIFEST_LIMIT_BYTES = 64 * 1024**2
 # Long enough for an S3 server on this machine to be started again.
@@ -127,14 +128,17 @@ def relative_name(prefix: str, key: str) -> str:
     else:
         base = prefix[: prefix.rfind("/") + 1]
     name = key.removeprefix(base)
-    segments = name.split("/")
-    if any(part in {"", ".", ".."} or "\0" in part or _too_long(part) for part in segments):
+    if not all(part != "." and _is_file_name(part) for part in name.split("/")):
         raise UnsafeKeyError(f"key {key!r} cannot be the name of a file below {prefix!r}")
     return name
 
 
-def _too_long(segment: str) -> bool:
-    return len(segment.encode(errors="surrogateescape")) > 255
+def _is_file_name(segment: str) -> bool:
+    try:
+        encoded = os.fsencode(segment)
+    except UnicodeEncodeError:
+        return False
+    return segment not in {"", ".."} and b"\0" not in encoded and len(encoded) <= 255
 
 
 def contained(folder: Path, name: str) -> Path:
@@ -143,10 +147,10 @@ def contained(folder: Path, name: str) -> Path:
     Raises
     ------
     UnsafeKeyError
-        It would lie outside.
+        It would lie outside, or cannot be a file's name.
     """
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
+    if path.is_absolute() or not path.parts or not all(map(_is_file_name, path.parts)):
         raise UnsafeKeyError(f"{name!r} is not a name inside a folder")
     return folder / path
 
@@ -161,6 +165,9 @@ def _explained(uri: str) -> Iterator[None]:
         if status == 404:
             kind = ObjectMissingError
         raise kind(f"{uri}: {error}") from error
+    except (ParamValidationError, UnicodeEncodeError) as error:
+        # A bucket or a key that cannot be one; nobody has been asked.
+        raise ObjectRefusedError(f"{uri!r}: {error}") from error
     except BotoCoreError as error:
         raise UnreachableError(f"{uri}: {error}") from error
 

@@ -1,7 +1,8 @@
 """What the caller of an operation may do: everything as the account's root, else what a role says.
 
 A session of a role is asked for every operation, on the ARN its request names: by the member
-``<Thing>Arn`` or ``<Thing>Name`` of an operation ``<Verb><Thing>``, or ``*`` where there is none.
+``<Thing>Arn`` or ``<Thing>Name`` of an operation ``<Verb><Thing>``, or of ``<Verb><Thing><Part>``;
+on ``*`` where there is none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from matinee.sagemaker.roles import Roles
 
 # IAM's name of a service, where it is not the one requests are signed for.
 _PREFIXES = {"monitoring": "cloudwatch"}
+# What SageMaker's ARNs call a thing, where it is not the thing's name.
+_PATHS = {"trial": "experiment-trial", "trial-component": "experiment-trial-component"}
 # Whoever holds keys may ask whose they are.
 _FREE = {"sts:GetCallerIdentity"}
 
@@ -85,20 +88,28 @@ def _resource(context: Context, service: str, operation: str, request: Mapping[s
     thing = re.sub("^[A-Z][a-z]+|Async$|WithResponseStream$", "", operation)
     for member in (f"{thing}Arn", "ResourceArn"):
         if isinstance(request.get(member), str):
-            return str(request[member])
+            arn = str(request[member])
+            # SageMaker finds a thing by its ARN in any case.
+            return arn.lower() if service == "sagemaker" else arn
     if service == "sts":
         return str(request.get("RoleArn", "*"))
     if service == "iam" and "RoleName" in request:
         role = Roles(context.store, context.account_id, context.roles).find(request["RoleName"])
         return context.role_arn(request["RoleName"]) if role is None else role.arn
-    if service == "logs" and "logGroupName" in request:
-        group = request["logGroupName"]
+    group = request.get("logGroupName", request.get("logGroupIdentifier"))
+    if service == "logs" and isinstance(group, str):
+        group = group.rpartition(":log-group:")[2].removesuffix(":*")
         return f"arn:aws:logs:{context.region}:{context.account_id}:log-group:{group}:*"
     if service == "ecr" and "repositoryName" in request:
         repository = request["repositoryName"]
         return f"arn:aws:ecr:{context.region}:{context.account_id}:repository/{repository}"
-    name = request.get(f"{thing}Name")
-    if service != "sagemaker" or not isinstance(name, str):
-        return "*"
-    kind = re.sub("(?<!^)(?=[A-Z])", "-", thing)
-    return context.arn(f"{kind}/{name}")
+    # A filter of a list is not what the list is of.
+    if service == "sagemaker" and not operation.startswith("List"):
+        words = re.findall("[A-Z][a-z]*", thing)
+        for count in range(len(words), 0, -1):
+            name = request.get(f"{''.join(words[:count])}Name")
+            if isinstance(name, str):
+                path = "-".join(words[:count]).lower()
+                is_arn = name.startswith("arn:")
+                return name.lower() if is_arn else context.arn(f"{_PATHS.get(path, path)}/{name}")
+    return "*"

@@ -33,13 +33,13 @@ from typing import Any
 
 from matinee.sagemaker import channels, compute, host, pipes
 from matinee.sagemaker.compute import Phase
+from matinee.sagemaker.decompression import unzipped
 from matinee.sagemaker.failures import object_reason
 from matinee.sagemaker.objects import Objects, ObjectsError, parse_uri
 
 # RecordIO of Apache MXNet; the upper three bits of the length would say that the record goes on.
 _HEADER = struct.Struct("<II")
 _MAGIC, _LENGTH_LIMIT = 0xCED7230A, 1 << 29
-_GZIP = 16 + zlib.MAX_WBITS
 _PIECE_BYTES = 1024**2
 _SPOOL_BYTES = 16 * 1024**2
 _LOOK_SECONDS = 0.2
@@ -128,8 +128,7 @@ class Feeder:
 
     def _epoch(self, stream: dict[str, Any], epoch: int) -> Iterator[bytes]:
         """Yield the stream of an epoch, piece by piece."""
-        order = (stream[name] for name in ("seed", "shard", "shards"))
-        seed, shard, shards = order
+        seed, shard, shards = (stream[name] for name in ("seed", "shard", "shards"))
         wrap = stream["is_wrapped"]
         for item in channels.part(stream["items"], seed, epoch, shard, shards):
             for pieces in self._contents(stream, item):
@@ -210,34 +209,21 @@ def write_all(pipe: int, data: bytes) -> None:
 
 
 def decompressed(pieces: Iterable[bytes], uri: str) -> Iterator[bytes]:
-    """Yield what gzip data hold, piece by piece; several members follow each other.
+    """Yield what an object's gzip data hold, piece by piece.
 
     Raises
     ------
     UnreadableError
         They are not gzip data, or not all of them.
     """
-    engine, inside = zlib.decompressobj(_GZIP), False
-    for piece in pieces:
-        rest = piece if inside else piece.lstrip(b"\0")
-        while rest:
-            inside = True
-            try:
-                data = engine.decompress(rest, _PIECE_BYTES)
-            except zlib.error as error:
-                raise UnreadableError(
-                    f"ClientError: {uri} is not gzip data, as the channel's CompressionType says: "
-                    f"{error}"
-                ) from error
-            if data:
-                yield data
-            rest = engine.unconsumed_tail
-            if engine.eof:
-                # Zeros may pad a member.
-                rest = engine.unused_data.lstrip(b"\0")
-                engine, inside = zlib.decompressobj(_GZIP), False
-    if inside:
-        raise UnreadableError(f"ClientError: the gzip data of {uri} end before their end")
+    try:
+        # It goes through a pipe, so its size is only its reader's affair.
+        yield from unzipped(pieces, limits=None)
+    except (zlib.error, EOFError) as error:
+        raise UnreadableError(
+            f"ClientError: {uri} is not whole gzip data, as the channel's CompressionType says: "
+            f"{error}"
+        ) from error
 
 
 def attributes(line: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:

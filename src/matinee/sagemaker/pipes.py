@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from matinee.sagemaker import compute, host
+from matinee.sagemaker.commands import INHERITED
 from matinee.sagemaker.compute import Phase
 
 PLAN, KEYS, FAILURE = "plan.json", "keys.json", "failure.json"
+# Says that the feeder was told to end, so that a later server does not wonder why it did.
+_TOLD = "told"
 # Of this server's environment, all that the process needs.
-_KEPT = {"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "SSL_CERT_FILE"}
+_KEPT = INHERITED | {"SSL_CERT_FILE"}
 _LOOK_SECONDS = 1.0
 
 
@@ -91,24 +94,33 @@ def renew(folder: Path, settings: Callable[[], dict[str, str | None]]) -> None:
             host.write_whole(path, keys)
 
 
+def has_failed(folder: Path) -> bool:
+    """Return whether a feeder has ended by itself and without success: its host waits in vain."""
+    status = compute.status(folder)
+    is_wrong = status.phase is Phase.LOST or bool(status.code)
+    return is_wrong and not (folder / _TOLD).exists()
+
+
 def end(folder: Path) -> None:
-    """End the feeder of a host that has ended.
+    """End the feeder of a host that has ended; does nothing the second time.
 
     Raises
     ------
     FeederError
         It had ended before, so the host may not have seen all of its data.
     """
-    status = compute.status(folder)
-    if status.phase is Phase.ABSENT:
+    phase = compute.status(folder).phase
+    if phase is Phase.ABSENT:
         return
+    if phase is Phase.RUNNING:
+        (folder / _TOLD).touch()
+        compute.stop(folder)
+        while compute.wait(folder, _LOOK_SECONDS).phase is Phase.RUNNING:
+            pass
     failure = folder / FAILURE
-    compute.stop(folder)
-    while compute.wait(folder, _LOOK_SECONDS).phase is Phase.RUNNING:
-        pass
     if failure.exists():
         raise FeederError(json.loads(failure.read_text())["reason"])
-    if status.phase is Phase.LOST or status.code:
+    if has_failed(folder):
         raise FeederError(
             "InternalServerError: the process that feeds the pipes ended before the training"
         )

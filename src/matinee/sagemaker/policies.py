@@ -251,14 +251,16 @@ def _statement(item: dict[str, Any]) -> Statement:
                 "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
             )
     resources = _texts(item.get("Resource", []), "Resource")
-    if any("${" in resource for resource in resources):
-        raise NotImplementedByMatinee("policy variables (${..} in a Resource)")
+    conditions = _conditions(item.get("Condition", {}))
+    values = (value for keys in conditions.values() for given in keys.values() for value in given)
+    if any("${" in text for text in (*resources, *values)):
+        raise NotImplementedByMatinee("policy variables (${..})")
     return Statement(
         allows=item["Effect"] == "Allow",
         actions=actions,
         resources=resources,
         principals=_principals(item.get("Principal", {})),
-        conditions=_conditions(item.get("Condition", {})),
+        conditions=conditions,
     )
 
 

@@ -1,4 +1,4 @@
-"""A process's descendants as /proc shows them: how much they use, and their end.
+"""Processes as /proc shows them: when one began, what its descendants use, and their end.
 
 The host process of a job (``host.py``) imports this module, so it needs the standard library alone.
 """
@@ -40,6 +40,15 @@ class _Process(NamedTuple):
     threads: int
     resident_pages: int
     has_ended: bool
+
+
+def started_at(pid: int) -> int | None:
+    """Return when a process was created, in clock ticks after boot; None if it has ended.
+
+    With the pid this names a process for good, also where the wall clock is set meanwhile.
+    """
+    fields = _stat(pid)
+    return None if fields is None or _has_ended(fields) else int(fields[19])
 
 
 def usage(root: int, *, exact_over: int | None) -> Usage:
@@ -87,20 +96,29 @@ def _all() -> Iterator[_Process]:
     for name in os.listdir("/proc"):  # noqa: PTH208 - several times a second
         if not name.isdigit():
             continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - likewise
-                stat = file.read()
-        except OSError:  # it has ended, or is hidden from us and so not ours
-            continue
-        # proc(5): the name, field 2, stands in parentheses and may hold anything.
-        fields = stat[stat.rindex(b")") + 2 :].split()
-        yield _Process(
-            pid=int(name),
-            parent=int(fields[1]),
-            threads=int(fields[17]),
-            resident_pages=int(fields[21]),
-            has_ended=fields[0] in b"ZX",
-        )
+        if (fields := _stat(name)) is not None:
+            yield _Process(
+                pid=int(name),
+                parent=int(fields[1]),
+                threads=int(fields[17]),
+                resident_pages=int(fields[21]),
+                has_ended=_has_ended(fields),
+            )
+
+
+def _stat(pid: int | str) -> list[bytes] | None:
+    """Return the fields of a process from the third on, its state; None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - several times a second
+            stat = file.read()
+    except OSError:  # it has ended, or is hidden from us and so not ours
+        return None
+    # proc(5): the name, field 2, stands in parentheses and may hold anything.
+    return stat[stat.rindex(b")") + 2 :].split()
+
+
+def _has_ended(fields: list[bytes]) -> bool:
+    return fields[0] in b"ZX"
 
 
 def _proportional_bytes(process: _Process) -> int:

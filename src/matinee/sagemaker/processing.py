@@ -20,11 +20,17 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from matinee.sagemaker import channels, compute, containers, failures, hosts, log_events
-from matinee.sagemaker.algorithms import NoCommandError
-from matinee.sagemaker.commands import Command
-from matinee.sagemaker.compute import Phase, Status
-from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
+from matinee.sagemaker import (
+    channels,
+    commands,
+    compute,
+    containers,
+    failures,
+    host_processes,
+    hosts,
+)
+from matinee.sagemaker.compute import Phase
+from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.jobs import Job, StopRequested, work_folder
 from matinee.sagemaker.objects import ObjectMissingError, Objects, contained, join_uri
 from matinee.sagemaker.processing_requests import BASE, managed_inputs, managed_outputs
@@ -32,8 +38,6 @@ from matinee.sagemaker.states import State
 
 GRACE_SECONDS = 120.0
 EXIT_MESSAGE_BYTES = 1024
-_LOOK_SECONDS = 0.5
-_FAULTS = ("ClientError", "AlgorithmError", "InternalServerError")
 _NOT_CONFIGURATION = {"CreationTime", "LastModifiedTime", "ProcessingJobStatus"}
 
 # Of each file sent to S3 while the job runs: its time and size when it was.
@@ -52,7 +56,8 @@ def drive(job: Job) -> None:
         _start(job)
         _run(job, sent)
     except StopRequested:
-        _end_all(job)
+        host_processes.stop(job)
+        host_processes.wait(job)
         _finish_outputs(job, sent)
         job.move(State.STOPPED)
 
@@ -87,8 +92,10 @@ def _prepare(job: Job) -> None:
         for output in managed_outputs(document):
             _local(job, host, output["LocalPath"]).mkdir(parents=True, exist_ok=True)
         _write_configuration(base / "config", job, host)
+    volume = document["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"]
+    room = dict.fromkeys(_hosts(job), volume * 1024**3)
     for source in managed_inputs(document):
-        _download(job, source)
+        _download(job, source, room)
     _ready_mark(job).touch()
 
 
@@ -106,26 +113,21 @@ def _write_configuration(folder: Path, job: Job, host: str) -> None:
     (folder / "resourceconfig.json").write_text(json.dumps(resources))
 
 
-def _download(job: Job, source: Mapping[str, Any]) -> None:
+def _download(job: Job, source: Mapping[str, Any], room: dict[str, int]) -> None:
+    """Give an input to the hosts, and take its size from the room each of them has left."""
     document, objects, names = job.resource.document, _objects(job), _hosts(job)
     uri, role = source["S3Uri"], document["RoleArn"]
     shards = len(names) if source["S3DataDistributionType"] == channels.SHARDED else 1
-    room = document["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"] * 1024**3
     with failures.input_failures(uri, region=job.context.region, role=role):
         items = objects.inputs(source["S3DataType"], uri)
         for number, host in enumerate(names):
             folder = _local(job, host, source["LocalPath"])
-            # A host may get no object; its folder is there all the same.
-            folder.mkdir(parents=True, exist_ok=True)
             own = channels.part(items, None, 0, number % shards, shards)
-            if (size := sum(item.size or 0 for item in own)) > room:
-                raise JobFailedError(
-                    f"ClientError: {uri} has {size} bytes for {host}, which is over VolumeSizeInGB"
-                )
-            for item in own:
-                path = contained(folder, item.name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                objects.download(item.bucket, item.key, path, check=job.check)
+            try:
+                used = channels.download(own, folder, objects, room=room[host], check=job.check)
+            except channels.TooMuchDataError as error:
+                raise JobFailedError(f"ClientError: {host}: {uri} has {error}") from error
+            room[host] -= used
 
 
 def _start(job: Job) -> None:
@@ -142,7 +144,10 @@ def _start(job: Job) -> None:
 def _start_host(job: Job, host: str) -> None:
     resource, base = job.resource, containers.base_folder(job, host)
     document = resource.document
-    command = _command(job)
+    application = document["AppSpecification"]
+    command = failures.command_of(
+        job.context.algorithms, "process", application["ImageUri"], application
+    )
     network = document.get("NetworkConfig", {})
     is_isolated = network.get("EnableNetworkIsolation", False)
     addresses = hosts.addresses(resource.private["folder"], _hosts(job))
@@ -155,7 +160,7 @@ def _start_host(job: Job, host: str) -> None:
         **shared,
         "MATINEE_HOSTS": json.dumps(addresses),
         **document.get("Environment", {}),
-        containers.BASE_DIRECTORY: str(base),
+        commands.BASE_DIRECTORY: str(base),
         "PROCESSING_JOB_NAME": resource.name,
         "PROCESSING_JOB_ARN": resource.arn,
     }
@@ -175,20 +180,6 @@ def _start_host(job: Job, host: str) -> None:
     )
 
 
-def _command(job: Job) -> Command:
-    application = job.resource.document["AppSpecification"]
-    image = application["ImageUri"]
-    algorithm = failures.algorithm_of(image, job.context.algorithms)
-    try:
-        return algorithm.command(
-            "process",
-            application.get("ContainerEntrypoint", ()),
-            application.get("ContainerArguments", ()),
-        )
-    except NoCommandError as error:
-        raise JobFailedError(f"ClientError: image {image!r} {error}") from error
-
-
 def _moved(text: str, base: Path) -> str:
     """Return a word with a path in the container, if it is one, as the path on this machine."""
     prefix = f"{BASE}/"
@@ -197,81 +188,24 @@ def _moved(text: str, base: Path) -> str:
 
 def _run(job: Job, sent: _Sent) -> None:
     """Wait for the program to end on every host, and go by how it did."""
-    while True:
-        statuses = {host: compute.status(job.host_folder(host)) for host in _hosts(job)}
-        running = [host for host, status in statuses.items() if status.phase is Phase.RUNNING]
-        ended_badly = any(
-            status.code != 0 for host, status in statuses.items() if host not in running
-        )
-        if not running or ended_badly:
-            break
+
+    def tend() -> None:
         _upload(job, sent, is_last=False)
-        compute.wait(job.host_folder(running[0]), _LOOK_SECONDS)
         job.check()
-    # One host's end without success is the end of the job.
-    statuses = _end_all(job)
+
+    host_processes.wait(job, tend)
     job.check()
     is_utf_8 = _finish_outputs(job, sent)
-    worst = min(statuses, key=lambda host: _badness(statuses[host]))
-    status = statuses[worst]
-    if status.cause == "timed out":
+    host_processes.check_ends(job)
+    if host_processes.have_timed_out(job):
         job.move(State.STOPPING)
         job.move(State.STOPPED)
         return
-    _refuse_interruption(status)
-    if status.code != 0:
-        raise JobFailedError(_program_failure(job, worst, status.code))
     if not is_utf_8:
         raise JobFailedError("ClientError: the file /opt/ml/output/message is not UTF-8")
     for output in managed_outputs(job.resource.document):
         _upload_output(job, output, sent)
     job.move(State.COMPLETED)
-
-
-def _badness(status: Status) -> int:
-    """Return an order of how hosts end: the one that ended the others first, success last."""
-    if status.cause == "timed out":
-        return 1
-    if status.phase is Phase.LOST:
-        return 2
-    if status.cause == "stopped":
-        return 3
-    return 4 if status.code == 0 else 0
-
-
-def _end_all(job: Job) -> dict[str, Status]:
-    for host in _hosts(job):
-        compute.stop(job.host_folder(host))
-    return {host: containers.wait_for_end(job, host) for host in _hosts(job)}
-
-
-def _refuse_interruption(status: Status) -> None:
-    if status.phase is Phase.LOST:
-        raise JobFailedError(
-            "InternalServerError: the processing container was interrupted: its process is gone "
-            "and left no exit code (the machine restarted, or the process was killed)"
-        )
-    if status.cause == "stopped":
-        raise JobFailedError(
-            "InternalServerError: the processing container was interrupted: it was told to end, "
-            "but not by StopProcessingJob (the machine or the local services were shut down)"
-        )
-
-
-def _program_failure(job: Job, host: str, code: int | None) -> str:
-    text = ""
-    path = containers.base_folder(job, host) / "output/failure"
-    with contextlib.suppress(OSError), path.open(errors="replace") as file:
-        text = file.read(REASON_LIMIT).strip()
-    if not text:
-        events = log_events.read(job.host_folder(host))
-        text = f"the last line of the log: {events[-1][1]}" if events else "See job logs"
-    if not text.startswith(_FAULTS):
-        text = f"AlgorithmError: {text}"
-    where = f" on {host}" if len(_hosts(job)) > 1 else ""
-    # The end of a long reason is cut off, and the code is worth more than that.
-    ending = f", exit code: {code}{where}"
-    return text[: REASON_LIMIT - len(ending)] + ending
 
 
 def _finish_outputs(job: Job, sent: _Sent) -> bool:

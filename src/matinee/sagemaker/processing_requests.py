@@ -11,11 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from matinee.sagemaker import compute, hosts
-from matinee.sagemaker.algorithms import NoCommandError
+from matinee.sagemaker import hosts
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.requests import check_s3_uri, find_algorithm, refuse
+from matinee.sagemaker.requests import (
+    check_isolation,
+    check_s3_uri,
+    find_algorithm,
+    find_command,
+    refuse,
+)
 from matinee.sagemaker.states import PROCESSING_JOB, State
 from matinee.sagemaker.store import Resource
 
@@ -38,7 +43,9 @@ def check(context: Context, request: Mapping[str, Any]) -> None:
     ValidationException
         It can be seen now that the job cannot run here, or not on AWS.
     """
-    is_image = _check_application(context, request["AppSpecification"])
+    application = request["AppSpecification"]
+    image = application["ImageUri"]
+    command = find_command(find_algorithm(context, image), "process", image, application)
     count = _check_cluster(request["ProcessingResources"]["ClusterConfig"])
     inputs, outputs = request.get("ProcessingInputs", ()), _outputs(request)
     _refuse_twice("ProcessingInputs", "InputName", inputs)
@@ -47,7 +54,8 @@ def check(context: Context, request: Mapping[str, Any]) -> None:
         _check_input(item)
     for item in outputs:
         _check_output(item)
-    _check_network(request.get("NetworkConfig", {}), count, is_image=is_image)
+    if request.get("NetworkConfig", {}).get("EnableNetworkIsolation"):
+        check_isolation(command, count)
 
 
 def _outputs(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -55,20 +63,6 @@ def _outputs(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         "Outputs", ()
     )
     return outputs
-
-
-def _check_application(context: Context, application: Mapping[str, Any]) -> bool:
-    image = application["ImageUri"]
-    algorithm = find_algorithm(context, image)
-    try:
-        command = algorithm.command(
-            "process",
-            application.get("ContainerEntrypoint", ()),
-            application.get("ContainerArguments", ()),
-        )
-    except NoCommandError as error:
-        raise ValidationException(f"The image {image!r} {error}.") from error
-    return bool(command.image)
 
 
 def _check_cluster(cluster: Mapping[str, Any]) -> int:
@@ -150,21 +144,6 @@ def _check_local_path(where: str, item: Mapping[str, Any]) -> None:
         )
 
 
-def _check_network(network: Mapping[str, Any], count: int, *, is_image: bool) -> None:
-    if not network.get("EnableNetworkIsolation"):
-        return
-    if count > 1:
-        raise ValidationException(
-            f"not implemented by matinee: EnableNetworkIsolation with {count} instances, which "
-            "could not reach each other"
-        )
-    if not is_image and not compute.can_isolate():
-        raise ValidationException(
-            "not implemented by matinee: EnableNetworkIsolation on a machine whose kernel allows "
-            "no network namespaces"
-        )
-
-
 def new_job(context: Context, request: Mapping[str, Any]) -> Resource:
     """Return the processing job of a checked request, ready for the store."""
     name, now = request["ProcessingJobName"], context.clock()
@@ -193,7 +172,7 @@ def new_job(context: Context, request: Mapping[str, Any]) -> Resource:
         }
     private = {
         "folder": context.new_id(),
-        "hosts": [f"algo-{number}" for number in range(1, count + 1)],
+        "hosts": hosts.numbered(1, count),
     }
     status = State.IN_PROGRESS.status
     return Resource(PROCESSING_JOB.name, name, arn, status, now, now, document, private)

@@ -7,8 +7,12 @@ model are ignored in requests, as AWS does, and are a fault in answers.
 
 from __future__ import annotations
 
+import base64
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.model import OperationModel, ServiceModel, Shape
@@ -82,6 +86,46 @@ def wire_name(name: str, member: Shape) -> str:
     return called
 
 
+def read_text(text: str, kind: str) -> Any:
+    """Return the scalar that stands as text in a form, a path, a header or a query.
+
+    Parameters
+    ----------
+    text
+        As sent.
+    kind
+        The type in the model.
+
+    Raises
+    ------
+    ValueError, OverflowError, OSError
+        The text is none of this type.
+    """
+    if kind in {"integer", "long"}:
+        return int(text)
+    if kind in {"float", "double"}:
+        return float(text)
+    if kind == "boolean":
+        if text not in {"true", "false"}:
+            raise ValueError(text)
+        return text == "true"
+    if kind == "timestamp":
+        return _read_time(text)
+    if kind == "blob":
+        return base64.b64decode(text, validate=True)
+    return text
+
+
+def _read_time(text: str) -> datetime:
+    """Read seconds since 1970, a date of HTTP or one of ISO 8601: clients send all of them."""
+    if re.fullmatch(r"-?\d+(\.\d+)?", text):
+        return datetime.fromtimestamp(float(text), UTC)
+    if text[:1].isalpha():
+        return parsedate_to_datetime(text).astimezone(UTC)
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
 def query_code(error: ServiceError, model: ServiceModel | None) -> str:
     """Return the error's code in the query protocol."""
     codes = {} if model is None else {shape.name: shape.error_code for shape in model.error_shapes}
@@ -92,3 +136,10 @@ def query_code(error: ServiceError, model: ServiceModel | None) -> str:
 def fault(error: ServiceError) -> str:
     """Return whose fault an error is, in the query protocol's words."""
     return "Sender" if error.status < 500 else "Receiver"
+
+
+def query_error(error: ServiceError, model: ServiceModel | None) -> dict[str, str]:
+    """Return the header by which clients know the errors of a service that spoke query before."""
+    if model is None or "awsQueryCompatible" not in model.metadata:
+        return {}
+    return {"x-amzn-query-error": f"{query_code(error, model)};{fault(error)}"}

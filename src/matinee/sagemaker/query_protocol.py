@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -17,7 +17,14 @@ from botocore.model import OperationModel, ServiceModel, Shape
 from starlette.responses import Response
 
 from matinee.sagemaker.errors import SerializationException, ServiceError
-from matinee.sagemaker.protocols import Mismatches, Protocol, fault, present_members, query_code
+from matinee.sagemaker.protocols import (
+    Mismatches,
+    Protocol,
+    fault,
+    present_members,
+    query_code,
+    read_text,
+)
 
 
 class QueryProtocol(Protocol):
@@ -92,8 +99,8 @@ def _from_form(form: Mapping[str, str], shape: Shape, prefix: str, mismatches: M
     if text is None:
         return None
     try:
-        return _scalar(text, kind)
-    except ValueError:
+        return read_text(text, kind)
+    except (ValueError, OverflowError, OSError):
         mismatches.add(prefix, shape, text)
         return None
 
@@ -136,23 +143,6 @@ def _map_from_form(
             break
         entries[key] = _from_form(form, shape.value, f"{entry}.value", mismatches)
     return entries or None
-
-
-def _scalar(text: str, kind: str) -> Any:
-    if kind in {"integer", "long"}:
-        return int(text)
-    if kind in {"float", "double"}:
-        return float(text)
-    if kind == "boolean":
-        if text not in {"true", "false"}:
-            raise ValueError(text)
-        return text == "true"
-    if kind == "timestamp":
-        moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if kind == "blob":
-        return base64.b64decode(text, validate=True)
-    return text
 
 
 def _fill(element: Element, value: Any, shape: Shape, path: str) -> None:

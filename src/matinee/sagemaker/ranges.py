@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 # Auto scaling: a range over so many times its lower end is searched by magnitudes.
 _WIDE = 100.0
@@ -18,27 +18,6 @@ _WIDE = 100.0
 
 class RangeError(ValueError):
     """A parameter range breaks a rule; the message names the parameter and the value."""
-
-
-class Parameter(Protocol):
-    """A hyperparameter to tune."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def count(self) -> float:
-        """How many values it may have; infinite for a continuous one."""
-
-    def nth(self, index: int) -> str:
-        """Return one of its values by number from 0, of a countable one."""
-
-    def at(self, position: float) -> str:
-        """Return the value at a position from 0 to 1, as SageMaker hands it to the algorithm."""
-
-    def holds(self, value: str) -> bool:
-        """Return whether it may have a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +107,10 @@ class Interval:
         return value
 
 
-def space(ranges: Mapping[str, Any]) -> list[Interval | Choice]:
+Parameter = Interval | Choice
+
+
+def space(ranges: Mapping[str, Any]) -> list[Parameter]:
     """Return the hyperparameters of a request's ParameterRanges, sorted by name.
 
     Raises
@@ -136,7 +118,7 @@ def space(ranges: Mapping[str, Any]) -> list[Interval | Choice]:
     RangeError
         A range is empty or no number, its scaling does not fit it, or a name is there twice.
     """
-    parameters: list[Interval | Choice] = [
+    parameters: list[Parameter] = [
         _interval(item, is_integer=is_integer)
         for member, is_integer in (
             ("IntegerParameterRanges", True),

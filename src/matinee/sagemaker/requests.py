@@ -5,10 +5,12 @@ Each check refuses with a ValidationException that names the offending member.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from matinee.sagemaker import algorithms
+from matinee.sagemaker import algorithms, compute
 from matinee.sagemaker.algorithms import Algorithm
+from matinee.sagemaker.commands import Command
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.objects import parse_uri
@@ -51,3 +53,53 @@ def find_algorithm(context: Context, image: str) -> Algorithm:
         return algorithms.find(context.algorithms, image)
     except algorithms.UnknownImageError as error:
         raise ValidationException(str(error)) from error
+
+
+def find_command(
+    algorithm: Algorithm, verb: str, image: str, specification: Mapping[str, Any]
+) -> Command:
+    """Return what a training or processing job would run.
+
+    Parameters
+    ----------
+    algorithm
+        What ``find_algorithm`` returned.
+    verb
+        ``train`` or ``process``.
+    image
+        The job's.
+    specification
+        With its ContainerEntrypoint and ContainerArguments, if it has some.
+
+    Raises
+    ------
+    ValidationException
+        The image cannot do that, or takes no entrypoint.
+    """
+    try:
+        return algorithm.command(
+            verb,
+            specification.get("ContainerEntrypoint", ()),
+            specification.get("ContainerArguments", ()),
+        )
+    except algorithms.NoCommandError as error:
+        raise ValidationException(f"The image {image!r} {error}.") from error
+
+
+def check_isolation(command: Command, instances: int) -> None:
+    """Refuse EnableNetworkIsolation where a job's processes cannot be without a network.
+
+    Raises
+    ------
+    ValidationException
+    """
+    if instances > 1:
+        raise ValidationException(
+            f"not implemented by matinee: EnableNetworkIsolation with {instances} instances, which "
+            "could not reach each other"
+        )
+    if not command.image and not compute.can_isolate():
+        raise ValidationException(
+            "not implemented by matinee: EnableNetworkIsolation on a machine whose kernel allows "
+            "no network namespaces"
+        )

@@ -11,9 +11,9 @@ import base64
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from collections.abc import Iterator
+from datetime import UTC
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -22,8 +22,8 @@ from starlette.responses import Response
 
 from matinee.sagemaker.auth import ReceivedRequest
 from matinee.sagemaker.errors import SerializationException, ServiceError
-from matinee.sagemaker.json_protocol import from_json, read_object, to_json
-from matinee.sagemaker.protocols import Mismatches, Protocol, present_members, wire_name
+from matinee.sagemaker.json_protocol import JSON, read_object
+from matinee.sagemaker.protocols import Mismatches, Protocol, present_members, read_text, wire_name
 
 _JSON = "application/json"
 _LABEL = re.compile(r"\{([^{}+]+)(\+?)\}")
@@ -88,7 +88,7 @@ class RestProtocol(Protocol):
             elif name == payload:
                 body = _payload_bytes(value, member, name)
             else:
-                members[wire_name(name, member)] = to_json(value, member, name)
+                members[wire_name(name, member)] = JSON.write(value, member, name)
         if payload is None:
             headers.setdefault("Content-Type", _JSON)
             body = json.dumps(members, allow_nan=False).encode()
@@ -207,7 +207,7 @@ def _read_members(body: bytes, shape: Shape, mismatches: Mismatches) -> dict[str
         return {}
     document = read_object(body)
     return {
-        name: from_json(document[wire_name(name, member)], member, name, mismatches)
+        name: JSON.read(document[wire_name(name, member)], member, name, mismatches)
         for name, member in members.items()
         if document.get(wire_name(name, member)) is not None
     }
@@ -223,7 +223,7 @@ def _read_payload(body: bytes, shape: Shape, name: str, mismatches: Mismatches) 
             return body.decode()
         except UnicodeDecodeError as error:
             raise SerializationException(f"the body is not UTF-8: {error}") from error
-    return from_json(read_object(body), shape, name, mismatches)
+    return JSON.read(read_object(body), shape, name, mismatches)
 
 
 def _read_texts(texts: list[str], shape: Shape, name: str, mismatches: Mismatches) -> Any:
@@ -237,36 +237,10 @@ def _read_texts(texts: list[str], shape: Shape, name: str, mismatches: Mismatche
 
 def _read_text(text: str, shape: Shape, name: str, mismatches: Mismatches) -> Any:
     try:
-        return _TEXT_READERS.get(shape.type_name, str)(text)
-    except (ValueError, TypeError, OverflowError):
+        return read_text(text, shape.type_name)
+    except (ValueError, OverflowError, OSError):
         mismatches.add(name, shape, text)
         return None
-
-
-def _boolean(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError(text)
-    return text == "true"
-
-
-def _moment(text: str) -> datetime:
-    if re.fullmatch(r"-?\d+(\.\d+)?", text):
-        return datetime.fromtimestamp(float(text), UTC)
-    if text[:1].isalpha():
-        return parsedate_to_datetime(text).astimezone(UTC)
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-_TEXT_READERS: Mapping[str, Callable[[str], Any]] = {
-    "integer": int,
-    "long": int,
-    "float": float,
-    "double": float,
-    "boolean": _boolean,
-    "timestamp": _moment,
-    "blob": lambda text: base64.b64decode(text, validate=True),
-}
 
 
 def _payload_bytes(value: Any, shape: Shape, name: str) -> bytes:
@@ -274,7 +248,7 @@ def _payload_bytes(value: Any, shape: Shape, name: str) -> bytes:
         return bytes(value)
     if shape.type_name == "string":
         return str(value).encode()
-    return json.dumps(to_json(value, shape, name), allow_nan=False).encode()
+    return json.dumps(JSON.write(value, shape, name), allow_nan=False).encode()
 
 
 def _header_text(value: Any, shape: Shape) -> str:

@@ -106,6 +106,7 @@ RESOURCES = sa.Table(
     sa.Index("resources_by_status", "kind", "status"),
     sa.Index("resources_by_parent", "parent", "kind", "created"),
     sa.Index("resources_by_creation", "kind", "created", "name"),
+    sa.Index("resources_by_change", "kind", "modified", "name"),
 )
 TAGS = sa.Table(
     "tags",

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from matinee.sagemaker.ranges import Choice, Interval, combination, combinations
+from matinee.sagemaker.ranges import Interval, Parameter, combination, combinations
 
 _DRAWS = 20
 # Bayesian search: how many results there must be before they count.
@@ -35,7 +35,7 @@ class Trial:
 
 
 def propose(
-    parameters: Sequence[Interval | Choice],
+    parameters: Sequence[Parameter],
     *,
     strategy: str,
     direction: str,
@@ -104,7 +104,7 @@ def _telling(trials: Sequence[Trial], direction: str) -> Sequence[Trial]:
 
 
 def _estimate(
-    parameters: Sequence[Interval | Choice], direction: str, seed: int, trials: Sequence[Trial]
+    parameters: Sequence[Parameter], direction: str, seed: int, trials: Sequence[Trial]
 ) -> dict[str, str]:
     # Here, because a server without tuning jobs need not spend that time.
     import optuna

@@ -9,6 +9,7 @@ the API reference.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from matinee.sagemaker.errors import ValidationException
 
 MAX_CONDITIONS = 50
+MAX_DEPTH = 50
 
 Document = Mapping[str, Any]
 
@@ -24,12 +26,19 @@ _HYPERPARAMETERS = "hyperparameters."
 
 
 def check(expression: Document) -> None:
-    """Refuse an expression that has no condition, too many, or one without a value.
+    """Refuse an expression that has no condition, too many, too deep ones, or one without a value.
 
     Raises
     ------
     ValidationException
     """
+    level: list[Document] = [expression]
+    for _ in range(MAX_DEPTH):
+        level = [sub for one in level for sub in one.get("SubExpressions", ())]
+    if level:
+        raise ValidationException(
+            f"SearchExpression is nested too deeply; the limit is {MAX_DEPTH} levels"
+        )
     filters = list(_filters(expression))
     if not filters:
         raise ValidationException(
@@ -136,9 +145,10 @@ def _pair(value: Any, wanted: str, as_parameter: bool) -> tuple[Any, Any] | None
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _moment(text: str) -> datetime | None:

@@ -7,21 +7,19 @@ NextToken of another list, another query or another hand is refused.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import dropwhile, islice
 from typing import Any, TypeVar
 
-from matinee.sagemaker.errors import ValidationException
+from matinee.sagemaker import page_tokens
+from matinee.sagemaker.errors import InvalidParameterException, ValidationException
 
 DEFAULT_MAX_RESULTS = 10
 
 Row = TypeVar("Row")
 Key = tuple[str | float, ...]
+Rest = dict[str, str]
 
 
 def stamp(moment: datetime) -> str:
@@ -77,9 +75,26 @@ def page(
     chosen = list(islice(ordered, size + 1))
     answer: dict[str, Any] = {member: [show(row) for row in chosen[:size]]}
     if len(chosen) > size:
-        token = json.dumps([_fingerprint(request, member), key(chosen[size - 1])])
-        answer["NextToken"] = base64.urlsafe_b64encode(token.encode()).decode()
+        query = _fingerprint(request, member)
+        answer["NextToken"] = page_tokens.write(query, *key(chosen[size - 1]))
     return answer
+
+
+def names_after(names: Sequence[str], token: str | None, size: int) -> tuple[Sequence[str], Rest]:
+    """Return the names of one page, and its ``nextToken`` if there are more: the last name on it.
+
+    Raises
+    ------
+    InvalidParameterException
+        The token is none of the names.
+    """
+    start = 0
+    if token is not None:
+        if token not in names:
+            raise InvalidParameterException("The specified nextToken is invalid.")
+        start = names.index(token) + 1
+    chosen = names[start : start + size]
+    return chosen, {"nextToken": chosen[-1]} if start + size < len(names) else {}
 
 
 def is_descending(request: Mapping[str, Any]) -> bool:
@@ -99,14 +114,10 @@ def position(request: Mapping[str, Any], member: str) -> Key | None:
     if token is None:
         return None
     try:
-        written_for, key = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise ValidationException(f"NextToken {token!r} is not a token of this service") from error
-    if written_for != _fingerprint(request, member):
-        raise ValidationException(f"NextToken {token!r} belongs to another query")
-    return tuple(key)
+        return tuple(page_tokens.read(token, _fingerprint(request, member)))
+    except ValueError as error:
+        raise ValidationException(f"NextToken {token!r} {error}") from error
 
 
 def _fingerprint(request: Mapping[str, Any], member: str) -> str:
-    asked = {k: str(v) for k, v in request.items() if k not in {"NextToken", "MaxResults"}}
-    return hashlib.sha256(json.dumps([member, asked], sort_keys=True).encode()).hexdigest()[:16]
+    return page_tokens.fingerprint(request, {"NextToken", "MaxResults"}, member)

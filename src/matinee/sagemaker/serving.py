@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from matinee.sagemaker import compute, containers, failures, log_events, model_data
+from matinee.sagemaker import commands, compute, containers, failures, log_events, model_data
+from matinee.sagemaker.commands import NOTHING
 from matinee.sagemaker.compute import Phase
+from matinee.sagemaker.context import Context
 from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.jobs import Job, work_folder
 from matinee.sagemaker.model_data import ModelDataError
@@ -20,7 +23,7 @@ from matinee.sagemaker.objects import UnreachableError
 
 GRACE_SECONDS = 30.0
 # SageMaker Developer Guide: a container that does not answer pings in time fails.
-HEALTH_SECONDS = 240.0
+HEALTH_SECONDS = 240
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
 _PORT_FILE = "port"
@@ -71,7 +74,17 @@ def serving(
         if absent:
             _deliver_model(job, container, absent)
         for name in absent:
-            _start(job, name, container, environment)
+            base, port = containers.base_folder(job, name), free_port()
+            (base / _PORT_FILE).write_text(str(port))
+            start(
+                job.context,
+                job.host_folder(name),
+                container,
+                base=base,
+                role=job.resource.private["role"],
+                port=port,
+                environment=environment,
+            )
     job.check()
     pipelines = []
     for group in names:
@@ -89,7 +102,7 @@ def _wait_until_healthy(job: Job, name: str, server: ModelServer) -> None:
         if waited > HEALTH_SECONDS:
             raise JobFailedError(
                 f"AlgorithmError: the model server did not answer /ping with 200 within "
-                f"{HEALTH_SECONDS:.0f} s"
+                f"{HEALTH_SECONDS} s"
             )
         job.wait_for_change(job.changes, pause)
         job.check()
@@ -162,28 +175,55 @@ def _deliver_model(job: Job, container: Container, names: Sequence[str]) -> None
         shutil.copytree(first / "model", folder / "model")
 
 
-def _start(job: Job, name: str, container: Container, environment: Mapping[str, str]) -> None:
+def start(
+    context: Context,
+    folder: Path,
+    container: Container,
+    *,
+    base: Path,
+    role: str,
+    port: int,
+    environment: Mapping[str, str] = NOTHING,
+) -> None:
+    """Start the serve process of a container.
+
+    Parameters
+    ----------
+    context
+        The server's surroundings.
+    folder
+        The process's own, for ``compute``.
+    container
+        Of a SageMaker model.
+    base
+        Its ``/opt/ml``.
+    role
+        ARN of the model's role; empty: it has none.
+    port
+        Where it shall listen.
+    environment
+        What is added to the container's.
+
+    Raises
+    ------
+    JobFailedError
+        The image is not there to serve, or S3 gives no credentials of the role.
+    compute.ComputeError
+        The process cannot be started.
+    """
     image = container["Image"]
-    algorithm = failures.algorithm_of(image, job.context.algorithms)
+    algorithm = failures.algorithm_of(image, context.algorithms)
     if not algorithm.serve:
         raise JobFailedError(f"ClientError: image {image!r} is registered without a serve command")
-    folder, port, role = (
-        containers.base_folder(job, name),
-        free_port(),
-        job.resource.private["role"],
-    )
-    with failures.object_failures():
-        surroundings = containers.environment(job.context, folder, role)
-    (folder / _PORT_FILE).write_text(str(port))
     compute.start(
-        job.host_folder(name),
+        folder,
         algorithm.serve,
-        directory=folder,
+        directory=base,
         environment={
-            **surroundings,
+            **containers.environment(context, base, role),
             **container.get("Environment", {}),
             **environment,
-            containers.BASE_DIRECTORY: str(folder),
+            commands.BASE_DIRECTORY: str(base),
             # Last: nobody's setting may open the process to the network.
             "MATINEE_BIND_HOST": HOST,
             "SAGEMAKER_BIND_TO_PORT": str(port),

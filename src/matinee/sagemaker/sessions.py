@@ -8,7 +8,6 @@ role: then jobs fail and say so, unless the operator lets them use the server's 
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import threading
@@ -20,12 +19,12 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.credentials import DeferredRefreshableCredentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from matinee.sagemaker.auth import Caller, TemporaryKeys
 from matinee.sagemaker.objects import ObjectRefusedError, Objects, UnreachableError
-from matinee.sagemaker.policies import Policy
+from matinee.sagemaker.policies import Policy, matches
 from matinee.sagemaker.roles import Role, Roles
 from matinee.sagemaker.store import Query, Resource, Store
 
@@ -169,8 +168,8 @@ class RoleSessions(JobAccess):
         self._variables = variables
         self._lock = threading.Lock()
         self._objects: dict[str, Objects] = {}
-        # By role and by what it allowed: a changed role gets new keys.
-        self._sessions: dict[tuple[str, str], Session] = {}
+        # By role, with what it allowed: a changed role gets new keys.
+        self._sessions: dict[str, tuple[str, Session]] = {}
         session = boto3.Session(
             aws_access_key_id=access_key_id,
             aws_secret_access_key=secret_access_key,
@@ -213,15 +212,13 @@ class RoleSessions(JobAccess):
         }
 
     def objects(self, role: str) -> Objects:
-        """Return S3 as a role may use it; it fetches new keys by itself."""
+        """Return S3 as a role may use it: at each request, what it may do by then."""
         with self._lock:
             if role not in self._objects:
                 self._objects[role] = Objects(
                     endpoint_url=self._s3_endpoint,
                     region=self._region,
-                    credentials=DeferredRefreshableCredentials(
-                        refresh_using=lambda: self._metadata(role), method="assume-role"
-                    ),
+                    credentials=_RoleKeys(lambda: self._job_session(role)),
                 )
             return self._objects[role]
 
@@ -282,22 +279,31 @@ class RoleSessions(JobAccess):
             raise ObjectRefusedError(f"the role {arn} does not exist any more")
         policy = s3_policy(role, self._roles.policies(role))
         # Outside of the lock: two at once make two sessions, and either will do.
-        session = self._sessions.get((arn, policy))
-        if session is None or session.expires - self._clock() < _LEAST_LEFT:
+        allowed, session = self._sessions.get(arn, ("", None))
+        if session is None or allowed != policy or session.expires - self._clock() < _LEAST_LEFT:
             seconds = int(JOB_SESSION.total_seconds())
             session = self._assume(role, policy, _JOB_SESSION_NAME, seconds)
-            self._sessions[arn, policy] = session
+            self._sessions[arn] = policy, session
         return session
 
-    def _metadata(self, arn: str) -> dict[str, str]:
-        """Return new keys in the form botocore's refreshable credentials take."""
-        session = self._job_session(arn)
-        return {
-            "access_key": session.access_key_id,
-            "secret_key": session.secret_access_key,
-            "token": session.token,
-            "expiry_time": session.expires.isoformat(),
-        }
+
+class _RoleKeys(Credentials):  # type: ignore[misc]  # botocore is untyped
+    """Keys that are asked for anew whenever a request is signed.
+
+    Parameters
+    ----------
+    session
+        Returns the role's session.
+    """
+
+    def __init__(self, session: Callable[[], Session]) -> None:
+        super().__init__("", "", method="assume-role")
+        self._session = session
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Return the keys to sign with."""
+        session = self._session()
+        return ReadOnlyCredentials(session.access_key_id, session.secret_access_key, session.token)
 
 
 def temporary_keys(store: Store, access_key_id: str) -> TemporaryKeys | None:
@@ -326,7 +332,7 @@ def s3_policy(role: Role, policies: Iterable[Policy]) -> str:
             actions = [
                 action
                 for action in statement.actions
-                if fnmatch.fnmatchcase("s3", action.partition(":")[0].lower())
+                if matches(action.partition(":")[0].lower(), "s3")
             ]
             if actions:
                 entry: dict[str, Any] = {

@@ -181,6 +181,8 @@ class Store:
             if version == 1:
                 schema.upgrade_from_1(connection)
                 version = schema.VERSION
+            # One that can only be read is found out here.
+            connection.execute(schema.SCHEMA.update().values(version=version))
         return version
 
     def claim(self) -> None:

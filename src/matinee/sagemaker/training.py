@@ -8,6 +8,7 @@ the model is in S3.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any
 from matinee.sagemaker import (
     artifacts,
     failures,
+    host_processes,
     job_metrics,
     training_inputs,
     training_processes,
@@ -47,7 +49,8 @@ def drive(job: Job) -> None:
             if not _may_retry(job, str(error)):
                 raise
             log.warning("training job %s is tried again: %s", job.name, error)
-            job.move(State.STARTING, f"Starting the training job again after {error}")
+            with contextlib.suppress(StopRequested):
+                job.move(State.STARTING, f"Starting the training job again after {error}")
 
 
 def _may_retry(job: Job, reason: str) -> bool:
@@ -78,7 +81,7 @@ def _train(job: Job) -> None:
     training_processes.start(job)
     # A stop that came before there was a process to stop
     job.check()
-    training_processes.wait(job, _Tending(job))
+    host_processes.wait(job, _Tending(job))
     job.check()
     try:
         training_processes.check_ends(job)
@@ -90,7 +93,7 @@ def _train(job: Job) -> None:
 
 
 class _Tending:
-    """What a running job needs now and then: its new checkpoints stored, keys that are good."""
+    """What a running job needs now and then: checkpoints stored, good keys, pipes that are fed."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -98,6 +101,7 @@ class _Tending:
         self._renew_at = monotonic() + KEYS_SECONDS
 
     def __call__(self) -> None:
+        training_processes.stop_unfed(self._job)
         if monotonic() >= self._store_at:
             _store_checkpoints(self._job, is_over=False, strict=False)
             self._store_at = monotonic() + CHECKPOINTS_SECONDS
@@ -122,7 +126,7 @@ def _store_checkpoints(job: Job, *, is_over: bool, strict: bool) -> None:
 
 
 def _upload(job: Job) -> None:
-    exceeded = training_processes.has_timed_out(job)
+    exceeded = host_processes.have_timed_out(job)
     artifacts.store(job, even_empty=not exceeded)
     metrics = _final_metrics(job)
     if exceeded:
@@ -133,10 +137,10 @@ def _upload(job: Job) -> None:
 
 
 def _stop(job: Job) -> None:
-    training_processes.stop(job)
-    training_processes.wait(job, lambda: None)
+    host_processes.stop(job)
+    host_processes.wait(job)
     training_processes.end_feeders(job)
-    if training_processes.has_trained(job):
+    if host_processes.have_started(job):
         _store_checkpoints(job, is_over=True, strict=True)
         artifacts.store(job, even_empty=False)
     job.move(State.STOPPED, "Training job stopped", FinalMetricDataList=_final_metrics(job))

@@ -128,15 +128,17 @@ def _download(
         try:
             with failures.input_failures(channel.uri, region=region, role=role):
                 room -= channels.download(
-                    channel,
-                    channel.part(items, host, 0),
+                    channels.part(items, channel.seed, 0, *channel.shard(host)),
                     folder / channel.name,
                     objects,
                     room=room,
                     check=job.check,
+                    is_read_only=channel.mode == "FastFile",
                 )
         except channels.TooMuchDataError as error:
-            raise JobFailedError(f"ClientError: {error}") from error
+            raise JobFailedError(
+                f"ClientError: channel {channel.name!r} ({channel.uri}) has {error}"
+            ) from error
 
 
 def _stream(channel: Channel, host: str, items: Sequence[Any]) -> dict[str, Any]:

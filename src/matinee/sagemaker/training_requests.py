@@ -14,12 +14,18 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from matinee.sagemaker import algorithms, artifacts, compute, hosts
+from matinee.sagemaker import artifacts, hosts
 from matinee.sagemaker.algorithms import Algorithm
 from matinee.sagemaker.channel_requests import check_channels, with_defaults
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.errors import ResourceLimitExceeded, ValidationException
-from matinee.sagemaker.requests import check_s3_uri, find_algorithm, refuse
+from matinee.sagemaker.requests import (
+    check_isolation,
+    check_s3_uri,
+    find_algorithm,
+    find_command,
+    refuse,
+)
 from matinee.sagemaker.states import TRAINING_JOB, State
 from matinee.sagemaker.store import Resource
 from matinee.sagemaker.training_inputs import CHECKPOINT_FOLDER
@@ -86,14 +92,7 @@ def _check_algorithm(context: Context, request: Mapping[str, Any]) -> Algorithm:
     refuse("AlgorithmSpecification", specification, {"TrainingImageConfig"})
     image = specification["TrainingImage"]
     algorithm = find_algorithm(context, image)
-    try:
-        command = algorithm.command(
-            "train",
-            specification.get("ContainerEntrypoint", ()),
-            specification.get("ContainerArguments", ()),
-        )
-    except algorithms.NoCommandError as error:
-        raise ValidationException(f"The image {image!r} {error}.") from error
+    command = find_command(algorithm, "train", image, specification)
     definitions = specification.get("MetricDefinitions", ())
     if definitions and algorithm.metric_definitions:
         raise ValidationException(
@@ -102,27 +101,15 @@ def _check_algorithm(context: Context, request: Mapping[str, Any]) -> Algorithm:
         )
     _check_definitions(definitions)
     if request.get("EnableNetworkIsolation", False):
-        _check_isolation(request["ResourceConfig"], can_isolate=bool(command.image))
+        check_isolation(command, len(hosts.names(request["ResourceConfig"])))
     return algorithm
-
-
-def _check_isolation(resources: Mapping[str, Any], *, can_isolate: bool) -> None:
-    if len(hosts.names(resources)) > 1:
-        raise ValidationException(
-            "not implemented by matinee: EnableNetworkIsolation for several instances"
-        )
-    if not can_isolate and not compute.can_isolate():
-        raise ValidationException(
-            "not implemented by matinee: EnableNetworkIsolation on this machine, which cannot give "
-            "a process a network of its own"
-        )
 
 
 def _check_definitions(definitions: Sequence[Mapping[str, str]]) -> None:
     for definition in definitions:
         try:
             re.compile(definition["Regex"])
-        except re.error as error:
+        except (re.error, OverflowError) as error:
             raise ValidationException(
                 f"Regex {definition['Regex']!r} of metric {definition['Name']!r} "
                 f"is not a regular expression: {error}"

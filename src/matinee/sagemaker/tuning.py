@@ -291,4 +291,4 @@ class _Tuning:
         )
         context.store.insert(child, self._resource.private["tags"])
         self._trials.add(child)
-        context.jobs.submit(TRAINING_JOB.name, name)
+        context.jobs.submit(child)

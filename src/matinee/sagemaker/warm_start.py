@@ -17,7 +17,7 @@ from matinee.sagemaker import algorithms, definitions, trials
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.definitions import Definition
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.ranges import Choice, Interval
+from matinee.sagemaker.ranges import Choice, Parameter
 from matinee.sagemaker.search import Trial
 from matinee.sagemaker.states import TUNING_JOB, state_of
 from matinee.sagemaker.store import Resource, Store
@@ -129,7 +129,7 @@ def _names(definition: Definition) -> set[str]:
     return {parameter.name for parameter in definition.parameters} | definition.statics.keys()
 
 
-def _kind(parameter: Interval | Choice) -> str:
+def _kind(parameter: Parameter) -> str:
     if isinstance(parameter, Choice):
         return "categorical"
     return "integer" if parameter.is_integer else "continuous"

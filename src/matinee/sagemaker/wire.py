@@ -216,7 +216,10 @@ def _prepare(
     if name not in service.operations:
         raise NotImplementedByMatinee(name)
     model = _operation_model(service.model, name)
-    request = _read(exchange, service, model)
+    try:
+        request = _read(exchange, service, model)
+    except RecursionError as error:  # a shape may hold itself, so JSON may nest it at will
+        raise SerializationException("the body is nested too deeply") from error
     require_operation(context, signing_name, name, request)
     return _Call(exchange, model, service.operations[name], request)
 

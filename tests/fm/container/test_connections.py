@@ -2,12 +2,14 @@
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
+from matinee.fm.container import connections
 from matinee.fm.container.connections import Connection, FailedHostError, StrangerError
 from matinee.fm.hosts import HostsError
 
@@ -78,6 +80,15 @@ def test_a_silent_host_is_lost(sockets: Sockets) -> None:
         second.send(bytes(1 << 26))
 
 
+def test_nothing_follows_a_message_that_was_sent_in_part(sockets: Sockets) -> None:
+    second, first = connect(sockets, quiet_seconds=0.05)
+    with pytest.raises(HostsError, match="does not read"):
+        second.send(bytes(1 << 26))
+    second.tell_failure("algo-2", "late")
+    with pytest.raises(HostsError, match="host 'algo-2' was lost: it closed the connection"):
+        first.receive(1 << 26)
+
+
 def test_a_host_says_why_it_fails(sockets: Sockets) -> None:
     second, first = connect(sockets)
     with ThreadPoolExecutor(1) as thread:
@@ -140,6 +151,26 @@ def test_strangers_are_not_let_in(sockets: Sockets, greeting: bytes, problem: st
     near.sendall(greeting)
     with pytest.raises(StrangerError, match=problem):
         Connection.answer(far, ["algo-2"], b"secret")
+
+
+def test_a_stranger_cannot_take_its_time(sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_HANDSHAKE_SECONDS", 0.2)
+    near, far = sockets
+    over = threading.Event()
+
+    def dribble() -> None:
+        for octet in b"matinee1" + bytes(100):
+            near.sendall(bytes([octet]))
+            if over.wait(0.05):
+                break
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(dribble)
+        try:
+            with pytest.raises(TimeoutError):
+                Connection.answer(far, ["algo-2"], b"secret")
+        finally:
+            over.set()
 
 
 def test_who_does_not_know_the_secret_is_no_host(sockets: Sockets) -> None:

@@ -82,6 +82,12 @@ def test_there_is_nothing_else(regressor: httpx.Client) -> None:
     assert regressor.post("/ping").status_code == 405
 
 
+def test_a_websocket_is_not_offered(regressor: httpx.Client) -> None:
+    headers = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    headers["sec-websocket-key"] = "AAAAAAAAAAAAAAAAAAAAAA=="
+    assert regressor.get("/ping", headers=headers).status_code == 200
+
+
 def test_an_endpoint_answers_json_by_default(regressor: httpx.Client) -> None:
     response = invoke(regressor, BODY)
     assert response.status_code == 200

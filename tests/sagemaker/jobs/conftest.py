@@ -22,7 +22,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from matinee.sagemaker.host import started_at
+from matinee.sagemaker.process_tree import started_at
 from matinee.stack.ports import free_block
 from matinee.stack.service import last_lines
 from tests.conftest import ObjectStore
@@ -76,7 +76,7 @@ class Server:
         self._command = [
             *(sys.executable, "-m", "matinee.sagemaker"),
             *(f"--state={self.state}", f"--port={port}", f"--credentials={credentials}"),
-            f"--s3-endpoint-url={s3_endpoint}",
+            *(f"--s3-endpoint-url={s3_endpoint}", "--log-level=debug"),
         ]
         self._log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None

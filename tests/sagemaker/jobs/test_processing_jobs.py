@@ -187,7 +187,8 @@ def test_a_host_that_fails_ends_the_others(processing: Processing) -> None:
     )
     assert described["ProcessingJobStatus"] == "Failed"
     assert described["FailureReason"] == (
-        "AlgorithmError: the last line of the log: no such column, exit code: 1 on algo-2"
+        "AlgorithmError: algo-2: no failure file; the last line of the log: no such column, "
+        "exit code: 1"
     )
 
 
@@ -306,7 +307,7 @@ def test_jobs_are_listed_described_and_deleted(processing: Processing) -> None:
     assert {"ProcessingJobArn", "CreationTime", "ProcessingEndTime"} <= summary.keys()
     folder = jobs.folder(name)
     jobs.sagemaker.delete_processing_job(ProcessingJobName=name)
-    assert not folder.exists()
+    until(lambda: not folder.exists())
     missing = f"Could not find requested job with name: {name}"
     for call, code in (
         (jobs.sagemaker.describe_processing_job, "ValidationException"),
@@ -485,5 +486,5 @@ def test_a_lost_process_fails_the_job(mortal_processing: Processing) -> None:
     described = processing.ended(name)
     assert described["ProcessingJobStatus"] == "Failed"
     assert described["FailureReason"].startswith(
-        "InternalServerError: the processing container was interrupted"
+        "InternalServerError: the processing job was interrupted"
     )

@@ -58,7 +58,7 @@ def test_a_lost_process_fails_the_job(mortal: Jobs, gate: Path) -> None:
     described = mortal.trained(name)
     assert described["TrainingJobStatus"] == "Failed"
     assert described["FailureReason"].startswith(
-        "InternalServerError: the training process was interrupted"
+        "InternalServerError: the training job was interrupted"
     )
 
 
@@ -76,7 +76,7 @@ def test_a_job_told_to_end_from_outside_fails(mortal: Jobs, gate: Path) -> None:
     mortal.wait_until_waiting(name)
     processes(mortal.folder(name))[0].terminate()
     reason = mortal.trained(name)["FailureReason"]
-    assert reason.startswith("InternalServerError: the training process was interrupted")
+    assert reason.startswith("InternalServerError: the training job was interrupted")
 
 
 def test_a_stop_is_finished_by_the_next_server(mortal: Jobs, gate: Path) -> None:

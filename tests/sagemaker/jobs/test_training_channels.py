@@ -80,8 +80,8 @@ def test_a_pipe_decompresses_and_wraps(jobs: Jobs) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"plain", "is not gzip data, as the channel's CompressionType says"),
-        (gzip.compress(b"x" * 100, mtime=0)[:-4], "end before their end"),
+        (b"plain", "is not whole gzip data, as the channel's CompressionType says"),
+        (gzip.compress(b"x" * 100, mtime=0)[:-4], "the compressed data ends too early"),
     ],
 )
 def test_what_a_pipe_cannot_read_fails_the_job(jobs: Jobs, data: bytes, said: str) -> None:
@@ -259,7 +259,7 @@ def test_a_feeder_that_dies_fails_the_job(mortal: Jobs, gate: Path) -> None:
     mortal.wait_until_waiting(name)
     for process in processes(mortal.folder(name).parent / "work/algo-1/feeder"):
         process.kill()
-    gate.touch()
+    # The algorithm, which may wait for data that nobody writes, is ended.
     assert mortal.trained(name)["FailureReason"] == (
         "InternalServerError: the process that feeds the pipes ended before the training"
     )

@@ -108,6 +108,6 @@ def test_a_lost_host_fails_the_job_and_ends_the_others(mortal: Jobs, gate: Path)
     first, second = sorted(mortal.folders(name))
     processes(second)[0].kill()
     assert mortal.trained(name)["FailureReason"].startswith(
-        "InternalServerError: algo-2: the training process was interrupted"
+        "InternalServerError: algo-2: the training job was interrupted"
     )
     until(lambda: processes(first) == processes(second) == [])

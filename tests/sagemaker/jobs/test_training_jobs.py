@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from matinee.sagemaker import compute
-from matinee.sagemaker.host import started_at
+from matinee.sagemaker.process_tree import started_at
 from tests.sagemaker.jobs.conftest import (
     IMAGE,
     LOSS,
@@ -306,6 +306,16 @@ def group(name: str, count: int = 1, kind: str = "ml.m5.large") -> dict[str, Any
         (
             {
                 "AlgorithmSpecification": {
+                    "TrainingImage": IMAGE,
+                    "TrainingInputMode": "File",
+                    "MetricDefinitions": [{"Name": "loss", "Regex": "a{9999999999}"}],
+                }
+            },
+            "of metric 'loss' is not a regular expression",
+        ),
+        (
+            {
+                "AlgorithmSpecification": {
                     "TrainingImage": "factorization-machines",
                     "TrainingInputMode": "File",
                     "MetricDefinitions": [LOSS],
@@ -328,7 +338,8 @@ def group(name: str, count: int = 1, kind: str = "ml.m5.large") -> dict[str, Any
         ),
         (
             {"EnableNetworkIsolation": True, "ResourceConfig": {**RESOURCES, "InstanceCount": 2}},
-            "not implemented by matinee: EnableNetworkIsolation for several instances",
+            "not implemented by matinee: EnableNetworkIsolation with 2 instances, which could not "
+            "reach each other",
         ),
         (
             {"RemoteDebugConfig": {"EnableRemoteDebug": True}},

@@ -402,7 +402,8 @@ def test_an_archive_that_reaches_out_is_refused(jobs: Jobs) -> None:
     jobs.s3.put_object(Bucket=bucket, Key=key, Body=archive.getvalue())
     described = jobs.transformed(jobs.transform(model))
     assert described["FailureReason"] == (
-        f"ClientError: model data {uri}: member '../outside' would lie outside of the archive"
+        f"ClientError: model data {uri}: member '../outside' would lie outside of the archive, "
+        "or cannot be a file's name"
     )
 
 

@@ -94,10 +94,13 @@ def test_a_groups_policy(registry: Any) -> None:
     assert refusal(registry.get_model_package_group_policy, ModelPackageGroupName="Stars")[0] == (
         "ValidationException"
     )
-    bad = refusal(
-        registry.put_model_package_group_policy, ModelPackageGroupName="Stars", ResourcePolicy="{"
-    )
-    assert bad[1].startswith("ResourcePolicy is not JSON")
+    for text in ("{", "[" * 20_000):
+        bad = refusal(
+            registry.put_model_package_group_policy,
+            ModelPackageGroupName="Stars",
+            ResourcePolicy=text,
+        )
+        assert bad[1].startswith("ResourcePolicy is not JSON")
 
 
 def test_versions_count_up_and_are_never_given_again(registry: Any) -> None:

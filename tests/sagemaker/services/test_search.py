@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -155,3 +156,17 @@ def test_what_cannot_be_searched(client: Any) -> None:
     )
     refused = refusal(client.search, Resource="Experiment", SearchExpression={})
     assert refused[0] == "ValidationException"
+
+
+@pytest.mark.parametrize("levels", [100, 400])
+def test_a_deep_expression_is_refused(front: Front, levels: int) -> None:
+    expression: dict[str, Any] = {"Filters": [{"Name": "A", "Value": "b"}]}
+    for _ in range(levels):
+        expression = {"SubExpressions": [expression]}
+    body = json.dumps({"Resource": "TrainingJob", "SearchExpression": expression}).encode()
+    headers = {
+        "X-Amz-Target": "SageMaker.Search",
+        "Content-Type": "application/x-amz-json-1.1",
+    }
+    answer = front.post("sagemaker", body, headers)
+    assert (answer.status_code, "nested too deeply" in answer.text) == (400, True)

@@ -112,3 +112,11 @@ def test_tags_that_are_refused(front: Front, arn: str, given: Any, words: str) -
             call(**request, Tags=given)
         assert caught.value.response["Error"]["Code"] == "ValidationException"
     assert client.list_tags(ResourceArn=arn)["Tags"] == tags(team="film")
+
+
+def test_a_jobs_component_has_one_set_of_tags_in_any_case(front: Front) -> None:
+    add_job(front, "TrainingJob", "Fit")
+    client = front.client("sagemaker")
+    arn = front.context.arn("experiment-trial-component/Fit-aws-training-job")
+    client.add_tags(ResourceArn=arn.replace("fit", "Fit"), Tags=tags(a="b"))
+    assert client.list_tags(ResourceArn=arn)["Tags"] == tags(a="b")

@@ -111,13 +111,11 @@ def test_refuses_query_by_query(metrics: Any) -> None:
     assert mixed["Message"] == "Period IterationNumber does not go with XAxisType Timestamp"
 
 
-def test_a_value_that_is_no_number_is_refused_alone(metrics: Any) -> None:
-    def enlarge(params: dict[str, Any], **_: Any) -> None:
-        params["body"] = params["body"].replace(b"12345.0", b"1e999")
-
-    metrics.meta.events.register("before-call.sagemaker-metrics.BatchPutMetrics", enlarge)
-    answer = put(metrics, 1.0, 12345.0, 2.0)
-    assert answer["Errors"] == [{"Code": "VALIDATION_ERROR", "MetricIndex": 1}]
+def test_a_value_cloudwatch_does_not_take_is_refused_alone(metrics: Any) -> None:
+    answer = put(metrics, 1.0, 2.5e108, 2.0, -2.5e108)
+    assert answer["Errors"] == [
+        {"Code": "VALIDATION_ERROR", "MetricIndex": index} for index in (1, 3)
+    ]
     assert get(metrics, MetricStat="Count", Period="OneHour")["MetricValues"] == [2.0]
 
 

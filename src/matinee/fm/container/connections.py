@@ -38,6 +38,7 @@ _CODE_SIZE = 16
 _HEADER = struct.Struct("<II")
 _BEAT, _DATA, _FAILURE = range(3)
 _LONGEST_FAILURE = 8192
+_CLOSED = "it closed the connection"
 
 
 class FailedHostError(HostsError):
@@ -126,18 +127,19 @@ class Connection:
             If the connection ends or nothing comes.
         """
         connected.settimeout(_HANDSHAKE_SECONDS)
-        greeting = _read(connected, len(_GREETING) + _NONCE_SIZE + 1)
+        deadline = time.monotonic() + _HANDSHAKE_SECONDS
+        greeting = _read(connected, len(_GREETING) + _NONCE_SIZE + 1, deadline)
         if not greeting.startswith(_GREETING):
             raise StrangerError(f"a connection began with {greeting!r}")
-        name = _read(connected, min(greeting[-1], _LONGEST_NAME)).decode("ascii", "replace")
+        length = min(greeting[-1], _LONGEST_NAME)
+        name = _read(connected, length, deadline).decode("ascii", "replace")
         if name not in awaited:
             raise StrangerError(f"{name!r} connected: hosts {sorted(awaited)} are awaited")
         nonce = secrets.token_bytes(_NONCE_SIZE)
         said = greeting + name.encode() + nonce
         connected.sendall(nonce + _derive(secret, b"answer", said))
-        if not hmac.compare_digest(
-            _read(connected, _PROOF_SIZE), _derive(secret, b"greeting", said)
-        ):
+        proof = _read(connected, _PROOF_SIZE, deadline)
+        if not hmac.compare_digest(proof, _derive(secret, b"greeting", said)):
             raise StrangerError(f"{name!r} connected without knowing the job's secret")
         keys = _Keys(_key(secret, b"answer key", said), _key(secret, b"greeting key", said))
         return cls(connected, name, keys, quiet_seconds)
@@ -174,11 +176,13 @@ class Connection:
             If the connection ends or nothing comes.
         """
         connected.settimeout(_HANDSHAKE_SECONDS)
+        deadline = time.monotonic() + _HANDSHAKE_SECONDS
         greeting = _GREETING + secrets.token_bytes(_NONCE_SIZE) + bytes([len(name)])
         connected.sendall(greeting + name.encode())
-        nonce = _read(connected, _NONCE_SIZE)
+        nonce = _read(connected, _NONCE_SIZE, deadline)
         said = greeting + name.encode() + nonce
-        if not hmac.compare_digest(_read(connected, _PROOF_SIZE), _derive(secret, b"answer", said)):
+        proof = _read(connected, _PROOF_SIZE, deadline)
+        if not hmac.compare_digest(proof, _derive(secret, b"answer", said)):
             raise StrangerError(f"who answers for host {host!r} doesn't know the job's secret")
         connected.sendall(_derive(secret, b"greeting", said))
         keys = _Keys(_key(secret, b"greeting key", said), _key(secret, b"answer key", said))
@@ -277,6 +281,11 @@ class Connection:
             raise self._lost("it does not read what it is sent") from error
         except OSError as error:
             raise self._lost(str(error)) from error
+        finally:
+            if pending:
+                # What is sent after a part of a message would be taken for the rest of it.
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_WR)
 
     def _read(self, size: int) -> memoryview:
         if len(self._buffer) < size:
@@ -289,7 +298,9 @@ class Connection:
     def _check(self, header: bytes, message: memoryview) -> None:
         expected = _code(self._keys.receiving, self._received, header, message)
         self._received += 1
-        if not hmac.compare_digest(_read(self._socket, len(expected)), expected):
+        code = bytearray(len(expected))
+        _read_into(self._socket, memoryview(code))
+        if not hmac.compare_digest(code, expected):
             raise HostsError(f"a message of host {self.host!r} was forged or damaged")
 
     def _failure(self, message: bytes) -> HostsError:
@@ -303,17 +314,26 @@ class Connection:
         return HostsError(f"host {self.host!r} was lost: {how}")
 
 
-def _read(connected: socket.socket, size: int) -> bytes:
-    buffer = bytearray(size)
-    _read_into(connected, memoryview(buffer))
-    return bytes(buffer)
+def _read(connected: socket.socket, size: int, deadline: float) -> bytes:
+    """Read from who may be a stranger, who shall not hold up others by sending slowly."""
+    read = bytearray()
+    while len(read) < size:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("it took too long to say who it is")
+        connected.settimeout(left)
+        chunk = connected.recv(size - len(read))
+        if not chunk:
+            raise ConnectionError(_CLOSED)
+        read += chunk
+    return bytes(read)
 
 
 def _read_into(connected: socket.socket, view: memoryview) -> None:
     while view:
         count = connected.recv_into(view)
         if not count:
-            raise ConnectionError("it closed the connection")
+            raise ConnectionError(_CLOSED)
         view = view[count:]
 
 

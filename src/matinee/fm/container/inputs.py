@@ -150,13 +150,14 @@ def read_model(base: Path) -> Model:
     InputError
         If there isn't exactly one file, or it isn't a model.
     """
-    folder = base / "input/data" / MODEL_CHANNEL
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
-    if len(paths) != 1:
-        names = [path.relative_to(folder).as_posix() for path in paths]
-        raise InputError(f"channel {MODEL_CHANNEL!r} must hold one model.tar.gz, but has {names}")
+    files = _files(base / "input/data" / MODEL_CHANNEL)
+    if len(files) != 1:
+        raise InputError(
+            f"channel {MODEL_CHANNEL!r} must hold one model.tar.gz, but has {list(files)}"
+        )
+    (path,) = files.values()
     try:
-        return artifact.read(paths[0])
+        return artifact.read(path)
     except ArtifactError as error:
         raise InputError(f"channel {MODEL_CHANNEL!r}: {error}") from error
 

@@ -88,6 +88,7 @@ def main(base: Path, environment: Mapping[str, str]) -> int:
         access_log=False,
         lifespan="off",
         log_config=None,
+        ws="none",
         log_level="warning",
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )

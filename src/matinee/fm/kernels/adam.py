@@ -19,6 +19,7 @@ from matinee.fm.kernels.adam_steps import (
     ZERO,
     column_at,
     correction_of,
+    of_padding,
     prefetch_columns,
     score_record,
     step_scalar,
@@ -184,10 +185,7 @@ def train_pairs(
                         )  # fmt: skip
                     else:
                         gradients[slot * slot_stride + width] += gradient
-        padding = begin + mini_batch_size - end
-        if padding > 0:
-            gradient = residual(bias[0], ZERO, classifier, float(padding), sums)
-            bias_gradient += np.float32(padding) * gradient
+        bias_gradient += of_padding(begin + mini_batch_size - end, bias, classifier, sums)
         step_shared(
             shared, touched, gradients, parameters, width, clip, rate, factors_decay, epsilons,
             correction * linear_rate, linear_decay, epsilon,
@@ -329,10 +327,7 @@ def train_records(
                     else:
                         gradients[slot * slot_stride + width] += gradient * x
             block = block_end
-        padding = begin + mini_batch_size - end
-        if padding > 0:
-            gradient = residual(bias[0], ZERO, classifier, float(padding), sums)
-            bias_gradient += np.float32(padding) * gradient
+        bias_gradient += of_padding(begin + mini_batch_size - end, bias, classifier, sums)
         step_shared(
             shared, touched, gradients, parameters, width, clip, rate, factors_decay, epsilons,
             correction * linear_rate, linear_decay, epsilon,

@@ -15,6 +15,7 @@ from matinee.fm.kernels.adam_steps import (
     HASH,
     ZERO,
     correction_of,
+    of_padding,
     score_record,
     step_scalar,
     step_shared,
@@ -142,10 +143,7 @@ def add_batch(
                 of_slot = slot * slot_stride + column
                 store(gradients, of_slot, load(gradients, of_slot) + splat(gradient * x) * others)
             gradients[slot * slot_stride + width] += gradient * x
-    padding = begin + mini_batch_size - end
-    if padding > 0:
-        gradient = residual(bias[0], ZERO, classifier, float(padding), sums)
-        added += np.float32(padding) * gradient
+    added += of_padding(begin + mini_batch_size - end, bias, classifier, sums)
     bias_gradient[0] = rescale * added
     return shared
 
@@ -170,10 +168,10 @@ def add_rows(
     Parameters
     ----------
     keys, rows
-        int32 (count,) and float32 (count * (factors + 1),): the features, and of each the gradients
-        of its factors and of its linear term.
+        int32 (count,) and float32 (count * (factors + 1),): the features, each from 0 to
+        ``features - 1``, and of each the gradients of its factors and of its linear term.
     count
-        How many, at most as many as there are slots left.
+        How many; there is a slot for each that has none yet.
     dense
         Whether a feature's slot is its number.
     features
@@ -188,12 +186,10 @@ def add_rows(
     Returns
     -------
     int
-        The number of slots; -1 if a key is that of no feature.
+        The number of slots.
     """
     for at in range(count):
         key = keys[at]
-        if key < 0 or key >= features:
-            return -1
         slot = key if dense else _slot_of(key, table, table_bits, touched, shared)
         if slot >= shared:
             shared = features if dense else shared + 1

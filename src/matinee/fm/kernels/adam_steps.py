@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.fm.kernels.build import inlined
+from matinee.fm.kernels.losses import residual
 from matinee.fm.kernels.vectors import (
     LANES,
     VectorType,
@@ -39,6 +40,17 @@ BLOCK_VALUES = 16
 def correction_of(step: int) -> np.float32:
     """Return what evens out the moments' start at zero, for a step counted from 1."""
     return np.float32(math.sqrt(1 - _BETA2**step) / (1 - _BETA1**step))
+
+
+@inlined
+def of_padding(
+    padding: int, bias: NDArray[np.float32], classifier: bool, sums: NDArray[np.float64]
+) -> np.float32:
+    """Score the records that fill up a batch; return what they add to the bias's gradient."""
+    if padding == 0:
+        return ZERO
+    gradient = residual(bias[0], ZERO, classifier, float(padding), sums)
+    return np.float32(padding) * gradient
 
 
 @inlined

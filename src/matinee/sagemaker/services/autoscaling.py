@@ -15,7 +15,7 @@ from typing import Any
 
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ObjectNotFoundException, ValidationException
-from matinee.sagemaker.hosting import KIND as ENDPOINT
+from matinee.sagemaker.hosting_states import KIND as ENDPOINT
 from matinee.sagemaker.listing import page
 from matinee.sagemaker.requests import refuse
 from matinee.sagemaker.store import Resource, ResourceExists
@@ -115,8 +115,6 @@ def put_scaling_policy(context: Context, request: dict[str, Any]) -> dict[str, A
     old = {} if present is None else present.document
     document = {"PolicyType": "StepScaling", "CreationTime": now, **old, **request}
     member = f"{document['PolicyType']}PolicyConfiguration"
-    if document["PolicyType"] == "TargetTrackingScaling":
-        member = "TargetTrackingScalingPolicyConfiguration"
     if member not in document:
         raise ValidationException(f"A policy of {document['PolicyType']} must have a {member}.")
     identity = context.new_id()

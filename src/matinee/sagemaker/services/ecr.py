@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matinee.sagemaker import sequences
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     ImageNotFoundException,
-    InvalidParameterException,
     RepositoryNotFoundException,
 )
 
@@ -36,18 +36,12 @@ def describe_repositories(context: Context, request: dict[str, Any]) -> dict[str
         for name in names:
             _require(context, name, registry)
         return {"repositories": [_repository(context, name, registry) for name in names]}
-    names = sorted(context.algorithms)
-    start = 0
-    if "nextToken" in request:
-        if request["nextToken"] not in names:
-            raise InvalidParameterException("Invalid parameter at 'nextToken'")
-        start = names.index(request["nextToken"]) + 1
-    stop = start + request.get("maxResults", MAX_RESULTS)
-    found = [_repository(context, name, registry) for name in names[start:stop]]
-    answer: dict[str, Any] = {"repositories": found}
-    if stop < len(names):
-        answer["nextToken"] = names[stop - 1]
-    return answer
+    shown, rest = sequences.names_after(
+        sorted(context.algorithms),
+        request.get("nextToken"),
+        request.get("maxResults", MAX_RESULTS),
+    )
+    return {"repositories": [_repository(context, name, registry) for name in shown], **rest}
 
 
 def describe_images(context: Context, request: dict[str, Any]) -> dict[str, Any]:

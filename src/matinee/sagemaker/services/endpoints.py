@@ -13,13 +13,12 @@ from typing import Any
 from matinee.sagemaker import hosting_instances, hosting_shifts
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ResourceLimitExceeded, ValidationException
-from matinee.sagemaker.hosting import KIND
-from matinee.sagemaker.hosting_driver import HEALTH_SECONDS
-from matinee.sagemaker.hosting_states import EndpointBusyError, EndpointStatus, moved
+from matinee.sagemaker.hosting_states import KIND, EndpointBusyError, EndpointStatus, moved
 from matinee.sagemaker.listing import page
 from matinee.sagemaker.requests import find_algorithm, refuse
 from matinee.sagemaker.services.endpoint_configs import find_config
 from matinee.sagemaker.services.models import containers_of, find_model
+from matinee.sagemaker.serving import HEALTH_SECONDS
 from matinee.sagemaker.store import Resource, ResourceExists
 
 # SageMaker's quota for the instances of all endpoints.
@@ -44,7 +43,7 @@ def create_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
     if context.store.has_arn(arn):
         # Names that differ in case alone have the same ARN.
         raise _taken(arn)
-    _check_limit(context, target, None)
+    _check_limit(context, target)
     now = context.clock()
     document = {
         "EndpointName": name,
@@ -186,7 +185,7 @@ def update_endpoint(context: Context, request: dict[str, Any]) -> dict[str, Any]
     target = _deployment(context, request["EndpointConfigName"], request)
     if request.get("RetainDeploymentConfig") and "DeploymentConfig" not in request:
         target["deployment_config"] = endpoint.document.get("LastDeploymentConfig", {})
-    _check_limit(context, target, None)
+    _check_limit(context, target)
 
     def change(resource: Resource) -> Resource:
         deployed = target
@@ -401,11 +400,11 @@ def _variant(context: Context, variant: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_limit(context: Context, target: Mapping[str, Any], endpoint: Resource | None) -> None:
-    _check_count(context, sum(item["count"] for item in target["variants"]), endpoint)
+def _check_limit(context: Context, target: Mapping[str, Any]) -> None:
+    _check_count(context, sum(item["count"] for item in target["variants"]))
 
 
-def _check_count(context: Context, wanted: int, endpoint: Resource | None) -> None:
+def _check_count(context: Context, wanted: int, endpoint: Resource | None = None) -> None:
     """Refuse instances over the limit; those of ``endpoint`` itself do not count."""
     used = sum(
         item["count"]

@@ -6,16 +6,13 @@ found, as AWS says of this operation.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import heapq
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from matinee.sagemaker import log_groups
+from matinee.sagemaker import log_groups, page_tokens
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import InvalidParameterException, ResourceNotFoundException
 from matinee.sagemaker.filter_patterns import compile_pattern
@@ -30,6 +27,9 @@ from matinee.sagemaker.services.logs import (
 
 # How many events one call looks at.
 MAX_SEARCHED = 200_000
+
+# What may change from page to page.
+_NOT_ASKED = {"nextToken", "limit", "startFromHead", "interleaved"}
 
 # An event's place among those of all streams.
 Place = tuple[int, str, int]
@@ -81,7 +81,7 @@ def filter_log_events(context: Context, request: dict[str, Any]) -> dict[str, An
         compile_pattern(request.get("filterPattern", "")),
         request.get("limit", MAX_EVENTS),
     )
-    fingerprint = _fingerprint(request)
+    fingerprint = page_tokens.fingerprint(request, _NOT_ASKED)
     forward, place = request.get("startFromHead", True), None
     if "nextToken" in request:
         forward, place = _read_token(request["nextToken"], fingerprint)
@@ -91,7 +91,7 @@ def filter_log_events(context: Context, request: dict[str, Any]) -> dict[str, An
         "searchedLogStreams": [],  # as CloudWatch says since it is no longer supported
     }
     if more is not None:
-        answer["nextToken"] = _write_token(fingerprint, more, forward=forward)
+        answer["nextToken"] = page_tokens.write(fingerprint, forward, *more)
     return answer
 
 
@@ -159,31 +159,12 @@ def _described(stream: Stream, event: Event) -> dict[str, Any]:
     }
 
 
-def _fingerprint(request: Mapping[str, Any]) -> str:
-    asked = {
-        name: value
-        for name, value in request.items()
-        if name not in {"nextToken", "limit", "startFromHead", "interleaved"}
-    }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _write_token(fingerprint: str, place: Place, *, forward: bool) -> str:
-    text = json.dumps([fingerprint, forward, *place])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
 def _read_token(token: str, fingerprint: str) -> tuple[bool, Place]:
     try:
-        written_for, forward, order, stream, position = json.loads(
-            base64.urlsafe_b64decode(token.encode())
-        )
-        place = (int(order), str(stream), int(position))
-    except (binascii.Error, ValueError, TypeError) as error:
+        forward, order, stream, position = page_tokens.read(token, fingerprint)
+        return bool(forward), (int(order), str(stream), int(position))
+    except (ValueError, TypeError) as error:
         raise InvalidParameterException("The specified nextToken is invalid.") from error
-    if written_for != fingerprint:
-        raise InvalidParameterException("The specified nextToken is invalid.")
-    return bool(forward), place
 
 
 OPERATIONS: Mapping[str, Operation] = {"FilterLogEvents": filter_log_events}

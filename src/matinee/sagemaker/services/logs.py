@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from matinee.sagemaker import log_groups
+from matinee.sagemaker import log_groups, sequences
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import InvalidParameterException, ResourceNotFoundException
 from matinee.sagemaker.log_groups import Stream
@@ -49,16 +49,10 @@ def describe_log_groups(context: Context, request: dict[str, Any]) -> dict[str, 
     if "logGroupIdentifiers" in request:
         wanted = {_group_name(item) for item in request["logGroupIdentifiers"]}
         names = [name for name in names if name in wanted]
-    start = 0
-    if "nextToken" in request:
-        if request["nextToken"] not in names:
-            raise InvalidParameterException("The specified nextToken is invalid.")
-        start = names.index(request["nextToken"]) + 1
-    stop = start + request.get("limit", MAX_GROUPS)
-    answer: dict[str, Any] = {"logGroups": [_group(context, name) for name in names[start:stop]]}
-    if stop < len(names):
-        answer["nextToken"] = names[stop - 1]
-    return answer
+    shown, rest = sequences.names_after(
+        names, request.get("nextToken"), request.get("limit", MAX_GROUPS)
+    )
+    return {"logGroups": [_group(context, name) for name in shown], **rest}
 
 
 def _is_class(request: Mapping[str, Any]) -> bool:
@@ -100,20 +94,11 @@ def describe_log_streams(context: Context, request: dict[str, Any]) -> dict[str,
         streams.sort(key=lambda stream: (last[stream.name], stream.name), reverse=descending)
     else:
         streams.sort(key=lambda stream: stream.name, reverse=descending)
-    # The name of the last stream given is the token: streams may be added between two pages.
-    names = [stream.name for stream in streams]
-    start = 0
-    if "nextToken" in request:
-        if request["nextToken"] not in names:
-            raise InvalidParameterException("The specified nextToken is invalid.")
-        start = names.index(request["nextToken"]) + 1
-    stop = start + request.get("limit", MAX_STREAMS)
-    answer: dict[str, Any] = {
-        "logStreams": [_described(context, group, stream) for stream in streams[start:stop]]
-    }
-    if stop < len(streams):
-        answer["nextToken"] = names[stop - 1]
-    return answer
+    named = {stream.name: stream for stream in streams}
+    shown, rest = sequences.names_after(
+        list(named), request.get("nextToken"), request.get("limit", MAX_STREAMS)
+    )
+    return {"logStreams": [_described(context, group, named[name]) for name in shown], **rest}
 
 
 def _described(context: Context, group: str, stream: Stream) -> dict[str, Any]:

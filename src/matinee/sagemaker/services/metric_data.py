@@ -5,23 +5,20 @@ Metrics Insights queries (SQL) and other accounts' metrics are refused.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from matinee.sagemaker import metric_math, metric_sources
+from matinee.sagemaker import metric_math, metric_sources, page_tokens
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     InvalidNextToken,
     NotImplementedByMatinee,
     ValidationException,
 )
+from matinee.sagemaker.metric_math import Series
 from matinee.sagemaker.metric_series import Periods, by_period, check_statistic, statistic
 from matinee.sagemaker.metric_sources import Metric
 from matinee.sagemaker.services.metrics import dimensions
@@ -31,16 +28,13 @@ MAX_DATAPOINTS = 100_800
 _ID = re.compile("[a-z][a-zA-Z0-9_]*")
 _INSIGHTS = re.compile(r"\s*SELECT\b", re.IGNORECASE)
 
-# By the moment its period begins.
-Series = dict[datetime, float]
-
 
 @dataclass(frozen=True, slots=True)
 class _Result:
     """The answer to one query: its points in the order asked for."""
 
     query: Mapping[str, Any]
-    points: list[tuple[datetime, float]]
+    points: list[tuple[float, float]]
 
     @property
     def label(self) -> str:
@@ -117,7 +111,11 @@ def _measured(context: Context, request: Mapping[str, Any], wanted: Mapping[str,
     for (number, _), some in by_period(data, periods).items():
         found.setdefault(number, []).extend(some)
     values = {number: statistic(wanted["Stat"], some) for number, some in found.items()}
-    return {periods.moment(number): value for number, value in values.items() if value is not None}
+    return {
+        periods.moment(number).timestamp(): value
+        for number, value in values.items()
+        if value is not None
+    }
 
 
 def _compute(queries: list[dict[str, Any]], series: dict[str, Series]) -> None:
@@ -134,21 +132,13 @@ def _compute(queries: list[dict[str, Any]], series: dict[str, Series]) -> None:
                 f"The expressions {', '.join(sorted(left))} use each other in a circle."
             )
         for name, expression in ready.items():
-            known = {
-                key: {moment.timestamp(): value for moment, value in points.items()}
-                for key, points in series.items()
-            }
-            moments = {
-                moment.timestamp(): moment for points in series.values() for moment in points
-            }
-            found = metric_math.evaluate(expression, known)
-            series[name] = {moments[at]: value for at, value in found.items()}
+            series[name] = metric_math.evaluate(expression, series)
             del left[name]
 
 
 def _page(request: Mapping[str, Any], results: list[_Result]) -> dict[str, Any]:
     """Return the part of the results that one answer may have."""
-    fingerprint = _fingerprint(request)
+    fingerprint = page_tokens.fingerprint(request, {"NextToken"})
     start = _read_token(request["NextToken"], fingerprint) if "NextToken" in request else 0
     stop = start + request.get("MaxDatapoints", MAX_DATAPOINTS)
     total = sum(len(result.points) for result in results)
@@ -162,33 +152,23 @@ def _page(request: Mapping[str, Any], results: list[_Result]) -> dict[str, Any]:
             {
                 "Id": result.query["Id"],
                 "Label": result.label,
-                "Timestamps": [moment for moment, _ in points],
+                "Timestamps": [datetime.fromtimestamp(at, UTC) for at, _ in points],
                 "Values": [value for _, value in points],
                 "StatusCode": "Complete" if before <= stop else "PartialData",
             }
         )
     answer: dict[str, Any] = {"MetricDataResults": shown, "Messages": []}
     if stop < total:
-        text = json.dumps([fingerprint, stop])
-        answer["NextToken"] = base64.urlsafe_b64encode(text.encode()).decode()
+        answer["NextToken"] = page_tokens.write(fingerprint, stop)
     return answer
-
-
-def _fingerprint(request: Mapping[str, Any]) -> str:
-    asked = {name: value for name, value in request.items() if name != "NextToken"}
-    text = json.dumps(asked, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _read_token(token: str, fingerprint: str) -> int:
     try:
-        written_for, start = json.loads(base64.urlsafe_b64decode(token.encode()))
-        position = int(start)
-    except (binascii.Error, ValueError, TypeError) as error:
+        (start,) = page_tokens.read(token, fingerprint)
+        return max(0, int(start))
+    except (ValueError, TypeError) as error:
         raise InvalidNextToken("The next token specified is invalid.") from error
-    if written_for != fingerprint or position < 0:
-        raise InvalidNextToken("The next token specified is invalid.")
-    return position
 
 
 OPERATIONS: Mapping[str, Operation] = {"GetMetricData": get_metric_data}

@@ -6,14 +6,11 @@ namespaces are not here.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from matinee.sagemaker import metric_sources
+from matinee.sagemaker import metric_sources, page_tokens
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     InvalidParameterCombinationException,
@@ -23,13 +20,13 @@ from matinee.sagemaker.errors import (
 )
 from matinee.sagemaker.metric_series import Periods, by_period, check_statistic, statistic
 from matinee.sagemaker.metric_sources import DIMENSION, Metric
+from matinee.sagemaker.metric_worker import LARGEST
 from matinee.sagemaker.store import MetricDatum
 
 MAX_DATAPOINTS = 1440
 MAX_METRICS = 500
 MAX_DATA = 1000
 MAX_VALUES = 150
-_LIMIT = 2.0**360
 _OLDEST, _NEWEST = timedelta(days=14), timedelta(hours=2)
 
 
@@ -102,13 +99,13 @@ def list_metrics(context: Context, request: dict[str, Any]) -> dict[str, Any]:
             for name, value in wanted
         )
     ]
+    query = page_tokens.fingerprint(request, {"NextToken"})
     if "NextToken" in request:
-        last = _read_token(request["NextToken"])
-        found = [metric for metric in found if "\0".join(metric.key) > last]
+        last = _read_token(request["NextToken"], query)
+        found = [metric for metric in found if metric.key > last]
     answer: dict[str, Any] = {"Metrics": [_described(metric) for metric in found[:MAX_METRICS]]}
     if len(found) > MAX_METRICS:
-        key = "\0".join(found[MAX_METRICS - 1].key)
-        answer["NextToken"] = base64.urlsafe_b64encode(key.encode()).decode()
+        answer["NextToken"] = page_tokens.write(query, *found[MAX_METRICS - 1].key)
     return answer
 
 
@@ -122,10 +119,11 @@ def _described(metric: Metric) -> dict[str, Any]:
     }
 
 
-def _read_token(token: str) -> str:
+def _read_token(token: str, query: str) -> tuple[str, str, str]:
     try:
-        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
+        namespace, name, dimensions = page_tokens.read(token, query)
+        return str(namespace), str(name), str(dimensions)
+    except ValueError as error:
         raise InvalidParameterValueException(
             "The value for parameter NextToken is not a token of this operation."
         ) from error
@@ -219,7 +217,7 @@ def _numbers(item: Mapping[str, Any], path: str) -> list[tuple[float, float, flo
         pairs = zip(values, counts, strict=True)
         found = [(count, value * count, value, value) for value, count in pairs]
     for numbers in found:
-        if not all(math.isfinite(number) and abs(number) <= _LIMIT for number in numbers):
+        if not all(abs(number) <= LARGEST for number in numbers):
             raise InvalidParameterValueException(
                 f"The value for parameter {path} must be a number between -2^360 and 2^360."
             )

@@ -12,10 +12,7 @@ from typing import Any
 
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.entities import MEMBERSHIP, without
-from matinee.sagemaker.errors import (
-    ConflictException,
-    ValidationException,
-)
+from matinee.sagemaker.errors import ConflictException, ValidationException
 from matinee.sagemaker.listing import members, page
 from matinee.sagemaker.model_registry import GROUP, PACKAGE
 from matinee.sagemaker.store import Query, Resource
@@ -109,7 +106,7 @@ def put_model_package_group_policy(context: Context, request: dict[str, Any]) ->
     policy = request["ResourcePolicy"]
     try:
         document = json.loads(policy)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValidationException(f"ResourcePolicy is not JSON: {error}") from error
     if not isinstance(document, dict) or "Statement" not in document:
         raise ValidationException("ResourcePolicy must be a JSON object with a Statement")

@@ -154,11 +154,11 @@ async def _ask(context: Context, ticket: Ticket, request: Mapping[str, Any]) -> 
         except UnreachedError as error:
             if position == 0:
                 raise
-            raise no_answer(context, ticket.endpoint, host, error) from error
+            raise _no_answer(context, ticket.endpoint, host, error) from error
         except NoAnswerError as error:
-            raise no_answer(context, ticket.endpoint, host, error) from error
+            raise _no_answer(context, ticket.endpoint, host, error) from error
         if not 200 <= answer.status < 300:
-            raise said_no(context, ticket.endpoint, host, answer.status, answer.body)
+            raise _said_no(context, ticket.endpoint, host, answer.status, answer.body)
         body = answer.body
         if "content-type" in answer.headers:
             passed_on = {**passed_on, "Content-Type": answer.headers["content-type"]}
@@ -186,14 +186,14 @@ def _chain(ticket: Ticket, request: Mapping[str, Any]) -> tuple[tuple[str, int],
     return found
 
 
-def said_no(context: Context, endpoint: str, host: str, status: int, body: bytes) -> ModelError:
+def _said_no(context: Context, endpoint: str, host: str, status: int, body: bytes) -> ModelError:
     """Return AWS's error for a container that answered with one."""
     said = body[:_MESSAGE_LIMIT].decode(errors="replace").strip()
     fault = "client" if 400 <= status < 500 else "server"
     return _model_error(context, endpoint, f"Received {fault} error ({status})", host, said, status)
 
 
-def no_answer(context: Context, endpoint: str, host: str, error: Exception) -> ModelError:
+def _no_answer(context: Context, endpoint: str, host: str, error: Exception) -> ModelError:
     """Return AWS's error for a container that did not answer."""
     if isinstance(error, TooLateError):
         said = (
@@ -237,7 +237,7 @@ def invoke_endpoint_async(context: Context, request: dict[str, Any]) -> dict[str
         raise ValidationError(
             f"Endpoint {name} is not asynchronous: its configuration has no AsyncInferenceConfig."
         )
-    return async_inference.accept(context, request, settings["AsyncInferenceConfig"])
+    return async_inference.accept(context, request, settings)
 
 
 def _not_found(context: Context, name: str) -> ValidationError:

@@ -103,10 +103,10 @@ def _expression(request: Mapping[str, Any]) -> dict[str, Any]:
     given = request.get("SearchExpression")
     if given is not None:
         search_expressions.check(given)
-    visible = [
-        {"Name": item["Key"], "Value": item["Value"]}
-        for item in request.get("VisibilityConditions", ())
-    ]
+    conditions = request.get("VisibilityConditions", ())
+    if any(item.keys() != {"Key", "Value"} for item in conditions):
+        raise ValidationException("A visibility condition has a Key and a Value.")
+    visible = [{"Name": item["Key"], "Value": item["Value"]} for item in conditions]
     return {
         **({"SubExpressions": [given]} if given is not None else {}),
         **({"Filters": visible} if visible else {}),

@@ -61,10 +61,13 @@ def delete_tags(context: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 def _existing(context: Context, request: dict[str, Any]) -> str:
     arn: str = request["ResourceArn"]
+    if context.store.has_arn(arn):
+        return arn
     # A job's trial component has an ARN and is not stored by itself.
-    if not context.store.has_arn(arn) and components.find_by_arn(context, arn) is None:
+    component = components.find_by_arn(context, arn)
+    if component is None:
         raise ValidationException(f'Could not find resource "{arn}".')
-    return arn
+    return component.arn
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -7,23 +7,18 @@ and terminated afterwards, because nothing of a job is kept warm here.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from matinee.sagemaker import training_requests
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationException
-from matinee.sagemaker.jobs import job_folder
 from matinee.sagemaker.listing import members, page
 from matinee.sagemaker.requests import refuse
 from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
 from matinee.sagemaker.states import TRAINING_JOB, TUNING_JOB, state_of
 from matinee.sagemaker.store import Resource
-
-KIND = TRAINING_JOB.name
-MISSING = "Requested resource not found."
 
 
 def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -39,14 +34,7 @@ def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
     check_role(context, request["RoleArn"])
     algorithm = training_requests.check(context, request)
     job = training_requests.new_job(context, request, algorithm)
-    jobs.create(
-        context,
-        job,
-        request,
-        taken="Training job names must be unique within an AWS account and region, and a training "
-        f"job with this name already exists ({job.arn})",
-    )
-    return {"TrainingJobArn": job.arn}
+    return jobs.create(context, job, request)
 
 
 def describe_training_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -57,9 +45,7 @@ def describe_training_job(context: Context, request: dict[str, Any]) -> dict[str
     ValidationException
         There is no such job.
     """
-    job = context.store.get(KIND, request["TrainingJobName"])
-    if job is None:
-        raise ValidationException(MISSING)
+    job = jobs.find(context, TRAINING_JOB, request, missing=ValidationException)
     return {**job.document, **_warm_pool(job)}
 
 
@@ -70,7 +56,7 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
     return page(
         context.store,
         request,
-        KIND,
+        TRAINING_JOB.name,
         summary_key="TrainingJobSummaries",
         summarise=_summary,
         wanted=lambda job: pool is None or pool == _pool_status(job),
@@ -142,9 +128,9 @@ def update_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
         return dataclasses.replace(job, document=document, modified=now)
 
     try:
-        job = context.store.update(KIND, name, change)
+        job = context.store.update(TRAINING_JOB.name, name, change)
     except KeyError as error:
-        raise ResourceNotFound(MISSING) from error
+        raise ResourceNotFound(jobs.missing_words(TRAINING_JOB, name)) from error
     return {"TrainingJobArn": job.arn}
 
 
@@ -158,8 +144,7 @@ def stop_training_job(context: Context, request: dict[str, Any]) -> dict[str, An
     ValidationException
         It has ended.
     """
-    name = request["TrainingJobName"]
-    return jobs.stop(context, KIND, name, noun="training job", missing=MISSING)
+    return jobs.stop(context, TRAINING_JOB, request)
 
 
 def delete_training_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -172,15 +157,7 @@ def delete_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
     ResourceInUse
         It has not ended, or its tuning job has not.
     """
-    name = request["TrainingJobName"]
-    job = context.store.get(KIND, name)
-    if job is None:
-        raise ResourceNotFound(MISSING)
-    if not state_of(job).is_terminal:
-        raise ResourceInUse(
-            f"The training job {name!r} is in status {job.status}; only one that has ended can be "
-            "deleted."
-        )
+    job = jobs.find(context, TRAINING_JOB, request)
     tuning = [
         parent
         for parent in context.store.find(TUNING_JOB.name, statuses=("InProgress", "Stopping"))
@@ -188,12 +165,10 @@ def delete_training_job(context: Context, request: dict[str, Any]) -> dict[str, 
     ]
     if tuning:
         raise ResourceInUse(
-            f"The training job {name!r} belongs to the tuning job {tuning[0].name!r}, which has "
-            "not ended."
+            f"The training job {job.name!r} belongs to the tuning job {tuning[0].name!r}, which "
+            "has not ended."
         )
-    context.store.delete(KIND, name)
-    shutil.rmtree(job_folder(context, job), ignore_errors=True)
-    return {}
+    return jobs.delete(context, job)
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -7,19 +7,20 @@ iteration of their own: it is their place in the log, counted from 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from matinee.sagemaker import component_metrics, components
 from matinee.sagemaker.component_metrics import Point
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ServiceError, ValidationException
+from matinee.sagemaker.metric_worker import LARGEST
 
 _PERIODS: Mapping[str, int] = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
 
 
 def batch_put_metrics(context: Context, request: dict[str, Any]) -> dict[str, Any]:
-    """Keep values of a component's metrics; those that are no number are refused one by one.
+    """Keep values of a component's metrics; those CloudWatch does not take are refused one by one.
 
     Raises
     ------
@@ -30,7 +31,7 @@ def batch_put_metrics(context: Context, request: dict[str, Any]) -> dict[str, An
     errors = [
         {"Code": "VALIDATION_ERROR", "MetricIndex": index}
         for index, item in enumerate(request["MetricData"])
-        if not math.isfinite(item["Value"])
+        if not abs(item["Value"]) <= LARGEST
     ]
     wrong = {error["MetricIndex"] for error in errors}
     kept = [item for index, item in enumerate(request["MetricData"]) if index not in wrong]
@@ -80,11 +81,8 @@ def _series(context: Context, query: Mapping[str, Any]) -> tuple[list[int], list
         if first <= (position := place(index, point)) <= end:
             groups.setdefault(position, []).append(point.value)
     axis = sorted(groups)
-    return axis, _statistics(query["MetricStat"], [groups[position] for position in axis])
-
-
-def _statistics(name: str, groups: Sequence[Sequence[float]]) -> list[float]:
-    return [component_metrics.of_values(name, values) for values in groups]
+    name = query["MetricStat"]
+    return axis, [component_metrics.of_values(name, groups[position]) for position in axis]
 
 
 def _iteration(index: int, point: Point) -> int:

@@ -14,8 +14,6 @@ from matinee.sagemaker.services.models import containers_of, find_model
 from matinee.sagemaker.states import TRANSFORM_JOB
 from matinee.sagemaker.store import Resource
 
-KIND = TRANSFORM_JOB.name
-
 
 def create_transform_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Keep a transform job and start it. The model is taken as it is now.
@@ -30,14 +28,7 @@ def create_transform_job(context: Context, request: dict[str, Any]) -> dict[str,
     model = find_model(context, request["ModelName"])
     role = model.document.get("ExecutionRoleArn", "")
     job = transform_requests.make(context, request, containers_of(model), role)
-    jobs.create(
-        context,
-        job,
-        request,
-        taken="Transform job names must be unique within an AWS account and region, and a "
-        f"transform job with this name already exists ({job.arn})",
-    )
-    return {"TransformJobArn": job.arn}
+    return jobs.create(context, job, request)
 
 
 def describe_transform_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -48,10 +39,7 @@ def describe_transform_job(context: Context, request: dict[str, Any]) -> dict[st
     ValidationException
         There is no such job.
     """
-    job = context.store.get(KIND, request["TransformJobName"])
-    if job is None:
-        raise ValidationException(_missing(request["TransformJobName"]))
-    return job.document
+    return jobs.find(context, TRANSFORM_JOB, request, missing=ValidationException).document
 
 
 def list_transform_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +47,7 @@ def list_transform_jobs(context: Context, request: dict[str, Any]) -> dict[str, 
     return page(
         context.store,
         request,
-        KIND,
+        TRANSFORM_JOB.name,
         summary_key="TransformJobSummaries",
         summarise=_summary,
     )
@@ -88,12 +76,7 @@ def stop_transform_job(context: Context, request: dict[str, Any]) -> dict[str, A
     ValidationException
         It has ended.
     """
-    name = request["TransformJobName"]
-    return jobs.stop(context, KIND, name, noun="transform job", missing=_missing(name))
-
-
-def _missing(name: str) -> str:
-    return f"Could not find requested job with name: {name}"
+    return jobs.stop(context, TRANSFORM_JOB, request)
 
 
 OPERATIONS: Mapping[str, Operation] = {

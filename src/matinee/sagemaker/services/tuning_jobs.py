@@ -7,14 +7,12 @@ from typing import Any
 
 from matinee.sagemaker import objective_index, trials, tuning_requests
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.errors import ResourceNotFound, ValidationException
+from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import members, page
 from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
 from matinee.sagemaker.states import TRAINING_JOB, TUNING_JOB, state_of
 from matinee.sagemaker.store import Resource
-
-KIND = TUNING_JOB.name
 
 
 def create_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -31,14 +29,7 @@ def create_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, An
     for definition in found:
         check_role(context, definition.request["RoleArn"])
     job = tuning_requests.new_job(context, request, found)
-    jobs.create(
-        context,
-        job,
-        request,
-        taken=f"A hyperparameter tuning job with the name, {job.name}, already exists. "
-        "Choose a different name.",
-    )
-    return {"HyperParameterTuningJobArn": job.arn}
+    return jobs.create(context, job, request)
 
 
 def describe_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -49,19 +40,7 @@ def describe_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, 
     ResourceNotFound
         There is no such job.
     """
-    return _find(context, request).document
-
-
-def _find(context: Context, request: Mapping[str, Any]) -> Resource:
-    name = request["HyperParameterTuningJobName"]
-    job = context.store.get(KIND, name)
-    if job is None:
-        raise ResourceNotFound(_missing(name))
-    return job
-
-
-def _missing(name: str) -> str:
-    return f"Amazon SageMaker can't find a tuning job called {name}. Type another name."
+    return jobs.find(context, TUNING_JOB, request).document
 
 
 def list_tuning_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +48,7 @@ def list_tuning_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any
     return page(
         context.store,
         {"SortBy": "Name", **request},
-        KIND,
+        TUNING_JOB.name,
         summary_key="HyperParameterTuningJobSummaries",
         summarise=_summary,
     )
@@ -105,9 +84,7 @@ def stop_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]
     ValidationException
         It has ended.
     """
-    name = request["HyperParameterTuningJobName"]
-    noun = "hyperparameter tuning job"
-    return jobs.stop(context, KIND, name, noun=noun, missing=_missing(name))
+    return jobs.stop(context, TUNING_JOB, request)
 
 
 def delete_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -120,14 +97,15 @@ def delete_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, An
     ValidationException
         It has not ended.
     """
-    job = _find(context, request)
+    job = jobs.find(context, TUNING_JOB, request)
     if not state_of(job).is_terminal:
         raise ValidationException(
             f"The request was rejected because the hyperparameter tuning job is in status "
             f"{job.status}. Stop it first."
         )
-    context.store.delete(KIND, job.name)
-    return {}
+    answer = jobs.delete(context, job)
+    objective_index.forget(context.store, job.private["folder"])
+    return answer
 
 
 def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +120,7 @@ def list_training_jobs(context: Context, request: dict[str, Any]) -> dict[str, A
     ValidationException
         The token is not one of this list.
     """
-    tuning_job = _find(context, request)
+    tuning_job = jobs.find(context, TUNING_JOB, request)
     folder = tuning_job.private["folder"]
     if request.get("SortBy") != "FinalObjectiveMetricValue":
         return page(
