@@ -96,6 +96,12 @@ def test_an_order_without_meaning_here_is_refused() -> None:
         answer({"SortBy": "FinalObjectiveMetricValue"})
 
 
+@pytest.mark.parametrize("size", [0, -1, 1001, 10**30])
+def test_a_page_of_a_size_without_sense_is_refused(size: int) -> None:
+    with pytest.raises(ValidationException, match=f"MaxResults {size} is not from 1 to 1000"):
+        answer({"MaxResults": size})
+
+
 def test_ten_by_default_and_no_token_at_the_end() -> None:
     jobs = [job(f"job-{number:02}", number) for number in range(11)]
     first = answer({}, jobs)

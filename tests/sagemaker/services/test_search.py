@@ -145,6 +145,8 @@ def test_visibility_is_by_tag(client: Any) -> None:
     client.create_experiment(ExperimentName="b")
     visible = [{"Key": "Tags.k", "Value": "v"}]
     assert names(search(client, "Experiment", VisibilityConditions=visible), "Experiment") == ["a"]
+    with pytest.raises(ClientError, match="has a Key and a Value"):
+        search(client, "Experiment", VisibilityConditions=[{}])
     shared = search(client, "Experiment", CrossAccountFilterOption="CrossAccount")
     assert shared["Results"] == []
 
