@@ -16,7 +16,7 @@ from pathlib import Path
 from matinee.fm.matinee_hyperparameters import RULES, SOLVERS, default_configuration
 from matinee.fm.mcmc import McmcSettings
 from matinee.sagemaker.app import OPERATIONS, RECORDED
-from matinee.sagemaker.wire import load_services
+from matinee.sagemaker.http.wire import load_services
 from matinee.workflow.parameters import PARAMETERS
 
 _GROUPS = ("bias", "linear", "factors")

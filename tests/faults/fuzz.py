@@ -33,7 +33,7 @@ from botocore.credentials import Credentials
 from botocore.model import OperationModel, Shape
 
 from matinee.sagemaker.app import OPERATIONS
-from matinee.sagemaker.wire import Service, load_services
+from matinee.sagemaker.http.wire import Service, load_services
 from tests.conftest import ObjectStore
 from tests.faults.servers import FaultServer, object_store_running
 from tests.sagemaker.jobs.conftest import IMAGE, ROLE

@@ -16,9 +16,12 @@ import pytest
 
 from matinee import recordio
 from matinee.recordio import RecordIOError
-from matinee.sagemaker import archives, filter_patterns, json_paths, metric_math, policies
-from matinee.sagemaker.archives import ArchiveError
+from matinee.sagemaker.access import policies
+from matinee.sagemaker.data import archives
+from matinee.sagemaker.data.archives import ArchiveError
 from matinee.sagemaker.errors import ServiceError
+from matinee.sagemaker.monitoring import filter_patterns, metric_math
+from matinee.sagemaker.transform_jobs import json_paths
 from tests.conftest import ObjectStore
 from tests.faults.fuzz import mutated, run
 from tests.faults.servers import FaultServer

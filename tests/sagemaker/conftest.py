@@ -24,13 +24,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
+from matinee.sagemaker.access.sessions import temporary_keys
 from matinee.sagemaker.algorithms import BUILT_IN
 from matinee.sagemaker.app import create_app
-from matinee.sagemaker.auth import SignatureVerifier
 from matinee.sagemaker.context import Context
+from matinee.sagemaker.data.objects import Objects
+from matinee.sagemaker.http.auth import SignatureVerifier
 from matinee.sagemaker.jobs import JobRunner
-from matinee.sagemaker.objects import Objects
-from matinee.sagemaker.sessions import temporary_keys
 from matinee.sagemaker.store import Resource, Store
 from tests.conftest import ObjectStore
 from tests.sagemaker.postgresql import PostgreSQL, running

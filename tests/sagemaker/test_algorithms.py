@@ -16,7 +16,7 @@ from matinee.sagemaker.algorithms import (
     find,
     repository,
 )
-from matinee.sagemaker.commands import Command
+from matinee.sagemaker.machine.commands import Command
 
 
 @pytest.mark.parametrize(

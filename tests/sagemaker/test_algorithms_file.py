@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from matinee.sagemaker import limits
 from matinee.sagemaker.algorithms import BUILT_IN
 from matinee.sagemaker.algorithms_file import AlgorithmsFileError, registry
-from matinee.sagemaker.commands import Command
+from matinee.sagemaker.machine import limits
+from matinee.sagemaker.machine.commands import Command
 
 
 def read(folder: Path, entry: Any) -> Any:

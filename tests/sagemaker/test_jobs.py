@@ -10,8 +10,9 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from matinee.sagemaker import compute, experiments
 from matinee.sagemaker.jobs import Job, JobRunner
+from matinee.sagemaker.machine import compute
+from matinee.sagemaker.registry import experiments
 from matinee.sagemaker.states import PROCESSING_JOB, State
 from matinee.sagemaker.store import StoreError
 from tests.sagemaker.conftest import ROLE_ARN, Front

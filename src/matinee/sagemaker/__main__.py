@@ -29,16 +29,16 @@ from botocore.credentials import Credentials as BotoCredentials
 from sqlalchemy import URL
 
 from matinee.sagemaker import algorithms_file, server_log
+from matinee.sagemaker.access.roles import Roles
+from matinee.sagemaker.access.sessions import JobAccess, RoleSessions, ServerKeys, temporary_keys
 from matinee.sagemaker.app import create_app
-from matinee.sagemaker.auth import SignatureVerifier
-from matinee.sagemaker.connections import Connection
 from matinee.sagemaker.context import Context
+from matinee.sagemaker.data.objects import Objects
 from matinee.sagemaker.drivers import DRIVERS
+from matinee.sagemaker.http.auth import SignatureVerifier
+from matinee.sagemaker.http.connections import Connection
+from matinee.sagemaker.http.loopback import is_host, is_loopback
 from matinee.sagemaker.jobs import JobRunner
-from matinee.sagemaker.loopback import is_host, is_loopback
-from matinee.sagemaker.objects import Objects
-from matinee.sagemaker.roles import Roles
-from matinee.sagemaker.sessions import JobAccess, RoleSessions, ServerKeys, temporary_keys
 from matinee.sagemaker.store import Store, StoreError
 
 ACCOUNT_ID = "000000000000"

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matinee.sagemaker import commands, engines
-from matinee.sagemaker.commands import Command
+from matinee.sagemaker.machine import commands, engines
+from matinee.sagemaker.machine.commands import Command
 
 _IMAGE = re.compile(
     r"(?:(?P<registry>[^/]+[.:][^/]*|localhost)/)?(?P<repository>[^:@]+)(?::[^/:@]+)?(?:@.+)?"

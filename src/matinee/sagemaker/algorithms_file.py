@@ -22,10 +22,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from matinee.sagemaker import limits
 from matinee.sagemaker.algorithms import BUILT_IN, Algorithm
-from matinee.sagemaker.commands import Command
-from matinee.sagemaker.limits import Limits
+from matinee.sagemaker.machine import limits
+from matinee.sagemaker.machine.commands import Command
+from matinee.sagemaker.machine.limits import Limits
 
 FILE_NAME = "algorithms.json"
 _VERBS = ("train", "serve", "process")

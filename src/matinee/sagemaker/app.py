@@ -19,10 +19,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from matinee.sagemaker.auth import ReceivedRequest, SignatureVerifier
 from matinee.sagemaker.context import AnyOperation, Context
 from matinee.sagemaker.errors import InvalidSignature, RequestEntityTooLarge, ServiceError
-from matinee.sagemaker.loopback import AllowedHosts
+from matinee.sagemaker.http.auth import ReceivedRequest, SignatureVerifier
+from matinee.sagemaker.http.loopback import AllowedHosts
+from matinee.sagemaker.http.wire import Exchange, Service, load_services, perform, perform_here
 from matinee.sagemaker.services import (
     associations,
     autoscaling,
@@ -53,7 +54,6 @@ from matinee.sagemaker.services import (
     tuning_jobs,
 )
 from matinee.sagemaker.store import StoreError
-from matinee.sagemaker.wire import Exchange, Service, load_services, perform, perform_here
 
 log = logging.getLogger(__name__)
 

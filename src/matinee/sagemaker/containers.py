@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from matinee.sagemaker import compute, failures
-from matinee.sagemaker.commands import BASE_DIRECTORY, INHERITED
-from matinee.sagemaker.compute import Phase, Status
+from matinee.sagemaker import failures
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.jobs import FIRST_HOST, Job, work_folder
+from matinee.sagemaker.machine import compute
+from matinee.sagemaker.machine.commands import BASE_DIRECTORY, INHERITED
+from matinee.sagemaker.machine.compute import Phase, Status
 
 _LOOK_SECONDS = 1.0
 

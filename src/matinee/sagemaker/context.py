@@ -12,17 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matinee.sagemaker.auth import ROOT, Caller
-from matinee.sagemaker.hosting import Hosting
-from matinee.sagemaker.log_index import LogIndex
-from matinee.sagemaker.metric_search import MetricSearch
+from matinee.sagemaker.endpoints.hosting import Hosting
+from matinee.sagemaker.http.auth import ROOT, Caller
+from matinee.sagemaker.monitoring.log_index import LogIndex
+from matinee.sagemaker.monitoring.metric_search import MetricSearch
 from matinee.sagemaker.store import Store
 
 if TYPE_CHECKING:
+    from matinee.sagemaker.access.sessions import JobAccess
     from matinee.sagemaker.algorithms import Algorithm
+    from matinee.sagemaker.data.objects import Objects
     from matinee.sagemaker.jobs import JobRunner
-    from matinee.sagemaker.objects import Objects
-    from matinee.sagemaker.sessions import JobAccess
 
 
 @dataclass(kw_only=True)

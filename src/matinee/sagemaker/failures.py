@@ -12,13 +12,13 @@ from typing import Any
 
 from matinee.sagemaker import algorithms
 from matinee.sagemaker.algorithms import Algorithm
-from matinee.sagemaker.commands import Command
-from matinee.sagemaker.objects import (
+from matinee.sagemaker.data.objects import (
     ObjectMissingError,
     ObjectsError,
     UnreachableError,
     parse_uri,
 )
+from matinee.sagemaker.machine.commands import Command
 
 REASON_LIMIT = 1024
 

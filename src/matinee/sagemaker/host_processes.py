@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from matinee.sagemaker import compute, containers, host, log_events
-from matinee.sagemaker.compute import Phase, Status
+from matinee.sagemaker import containers
 from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
 from matinee.sagemaker.jobs import Job
+from matinee.sagemaker.machine import compute, host
+from matinee.sagemaker.machine.compute import Phase, Status
+from matinee.sagemaker.monitoring import log_events
 from matinee.sagemaker.states import KINDS
 
 _FAULTS = ("ClientError", "AlgorithmError", "InternalServerError")

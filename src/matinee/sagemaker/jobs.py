@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from matinee.sagemaker import compute, experiments, host
-from matinee.sagemaker.compute import Phase
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
+from matinee.sagemaker.machine import compute, host
+from matinee.sagemaker.machine.compute import Phase
+from matinee.sagemaker.registry import experiments
 from matinee.sagemaker.states import (
     KINDS,
     TRANSITIONS,

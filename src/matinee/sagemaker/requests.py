@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from matinee.sagemaker import algorithms, compute
+from matinee.sagemaker import algorithms
 from matinee.sagemaker.algorithms import Algorithm
-from matinee.sagemaker.commands import Command
 from matinee.sagemaker.context import Context
+from matinee.sagemaker.data.objects import parse_uri
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.objects import parse_uri
+from matinee.sagemaker.machine import compute
+from matinee.sagemaker.machine.commands import Command
 
 
 def refuse(where: str, members: Collection[str], unsupported: Collection[str]) -> None:

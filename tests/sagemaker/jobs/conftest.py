@@ -22,7 +22,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from matinee.sagemaker.process_tree import started_at
+from matinee.sagemaker.machine.process_tree import started_at
 from matinee.stack.ports import free_block
 from matinee.stack.service import last_lines
 from tests.conftest import ObjectStore

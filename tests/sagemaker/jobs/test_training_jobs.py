@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from matinee.sagemaker import compute
-from matinee.sagemaker.process_tree import started_at
+from matinee.sagemaker.machine import compute
+from matinee.sagemaker.machine.process_tree import started_at
 from tests.sagemaker.jobs.conftest import (
     IMAGE,
     LOSS,

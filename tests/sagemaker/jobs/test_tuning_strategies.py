@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from matinee.sagemaker.ranges import space
-from matinee.sagemaker.search import Trial, propose
+from matinee.sagemaker.tuning_jobs.ranges import space
+from matinee.sagemaker.tuning_jobs.search import Trial, propose
 from tests.sagemaker.jobs.conftest import Jobs, refusal
 from tests.sagemaker.jobs.test_tuning_jobs import (
     RANGES,

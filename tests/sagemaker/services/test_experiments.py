@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from matinee.sagemaker import experiments
+from matinee.sagemaker.registry import experiments
 from matinee.sagemaker.store import Resource
 from tests.sagemaker.conftest import NOON, Front
 from tests.sagemaker.jobs.conftest import refusal

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from matinee.sagemaker.hosting_instances import GROUP_PREFIX, KIND
+from matinee.sagemaker.endpoints.hosting_instances import GROUP_PREFIX, KIND
 from matinee.sagemaker.services import log_search
 from matinee.sagemaker.store import Resource
 from tests.sagemaker.conftest import NOON, Front

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.sagemaker.conftest import NOON, Front
 from tests.sagemaker.jobs.conftest import refusal

@@ -11,8 +11,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from matinee.sagemaker.roles import Roles
-from matinee.sagemaker.sessions import RoleSessions
+from matinee.sagemaker.access.roles import Roles
+from matinee.sagemaker.access.sessions import RoleSessions
 from tests.conftest import ObjectStore
 from tests.sagemaker.conftest import REGION, ROLE_ARN, Front
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from matinee.sagemaker import lineage, lineage_graph, sequences
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.entities import MEMBERSHIP
 from matinee.sagemaker.errors import ResourceNotFound, ValidationException
-from matinee.sagemaker.experiments import EXPERIMENT
-from matinee.sagemaker.lineage_graph import ASSOCIATION, Entity
-from matinee.sagemaker.sequences import stamp
+from matinee.sagemaker.registry import lineage, lineage_graph, sequences
+from matinee.sagemaker.registry.entities import MEMBERSHIP
+from matinee.sagemaker.registry.experiments import EXPERIMENT
+from matinee.sagemaker.registry.lineage_graph import ASSOCIATION, Entity
+from matinee.sagemaker.registry.sequences import stamp
 
 DEFAULT_DEPTH = 10
 _SUMMARIES = "AssociationSummaries"

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from matinee.sagemaker.context import Context, Operation
+from matinee.sagemaker.endpoints.hosting_states import KIND as ENDPOINT
 from matinee.sagemaker.errors import ObjectNotFoundException, ValidationException
-from matinee.sagemaker.hosting_states import KIND as ENDPOINT
 from matinee.sagemaker.listing import page
 from matinee.sagemaker.requests import refuse
 from matinee.sagemaker.store import Resource, ResourceExists

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import sequences
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     ImageNotFoundException,
     RepositoryNotFoundException,
 )
+from matinee.sagemaker.registry import sequences
 
 MAX_RESULTS = 100
 _LATEST = "latest"

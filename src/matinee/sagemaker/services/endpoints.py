@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from matinee.sagemaker import hosting_instances, hosting_shifts
 from matinee.sagemaker.context import Context, Operation
+from matinee.sagemaker.endpoints import hosting_instances, hosting_shifts
+from matinee.sagemaker.endpoints.hosting_states import (
+    KIND,
+    EndpointBusyError,
+    EndpointStatus,
+    moved,
+)
 from matinee.sagemaker.errors import ResourceLimitExceeded, ValidationException
-from matinee.sagemaker.hosting_states import KIND, EndpointBusyError, EndpointStatus, moved
 from matinee.sagemaker.listing import page
+from matinee.sagemaker.model_serving.serving import HEALTH_SECONDS
 from matinee.sagemaker.requests import find_algorithm, refuse
 from matinee.sagemaker.services.endpoint_configs import find_config
 from matinee.sagemaker.services.models import containers_of, find_model
-from matinee.sagemaker.serving import HEALTH_SECONDS
 from matinee.sagemaker.store import Resource, ResourceExists
 
 # SageMaker's quota for the instances of all endpoints.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import components, experiments
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.entities import MEMBERSHIP, created_between, without
 from matinee.sagemaker.errors import ResourceNotFound, ValidationException
-from matinee.sagemaker.experiments import EXPERIMENT, TRIAL
 from matinee.sagemaker.listing import members, page
+from matinee.sagemaker.registry import components, experiments
+from matinee.sagemaker.registry.entities import MEMBERSHIP, created_between, without
+from matinee.sagemaker.registry.experiments import EXPERIMENT, TRIAL
 from matinee.sagemaker.store import Resource
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.entities import MEMBERSHIP, created_between, without
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.experiments import EXPERIMENT, TRIAL
 from matinee.sagemaker.listing import members, page
+from matinee.sagemaker.registry.entities import MEMBERSHIP, created_between, without
+from matinee.sagemaker.registry.experiments import EXPERIMENT, TRIAL
 from matinee.sagemaker.store import Query
 
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from matinee.sagemaker import policies
+from matinee.sagemaker.access import policies
+from matinee.sagemaker.access.permissions import require
+from matinee.sagemaker.access.roles import DEFAULT_SESSION_SECONDS, ROLE, SAGEMAKER, Role, Roles
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     DeleteConflictException,
@@ -22,8 +24,6 @@ from matinee.sagemaker.errors import (
     UnmodifiableEntityException,
     ValidationException,
 )
-from matinee.sagemaker.permissions import require
-from matinee.sagemaker.roles import DEFAULT_SESSION_SECONDS, ROLE, SAGEMAKER, Role, Roles
 from matinee.sagemaker.store import Resource, ResourceExists
 
 MAX_ITEMS = 100

@@ -13,7 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from matinee.sagemaker import policies
+from matinee.sagemaker.access import policies
+from matinee.sagemaker.access.managed_policies import MANAGED_POLICIES, PREFIX
+from matinee.sagemaker.access.policies import Policy
+from matinee.sagemaker.access.roles import POLICY
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     DeleteConflictException,
@@ -22,9 +25,6 @@ from matinee.sagemaker.errors import (
     NoSuchEntityException,
     NotImplementedByMatinee,
 )
-from matinee.sagemaker.managed_policies import MANAGED_POLICIES, PREFIX
-from matinee.sagemaker.policies import Policy
-from matinee.sagemaker.roles import POLICY
 from matinee.sagemaker.services.iam import all_roles, page
 from matinee.sagemaker.store import Resource, ResourceExists
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import experiments
 from matinee.sagemaker.context import Context
-from matinee.sagemaker.entities import check_tags
 from matinee.sagemaker.errors import (
     ResourceInUse,
     ResourceNotFound,
     ServiceError,
     ValidationException,
 )
+from matinee.sagemaker.registry import experiments
+from matinee.sagemaker.registry.entities import check_tags
 from matinee.sagemaker.states import (
     KINDS,
     TRAINING_JOB,

@@ -9,12 +9,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from matinee.sagemaker import lineage, lineage_graph
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.entities import MEMBERSHIP, Kind, check_tags, created_between, without
 from matinee.sagemaker.errors import ResourceNotFound, ValidationException
-from matinee.sagemaker.lineage_graph import ACTION, ARTIFACT, CONTEXT
 from matinee.sagemaker.listing import members, page
+from matinee.sagemaker.registry import lineage, lineage_graph
+from matinee.sagemaker.registry.entities import (
+    MEMBERSHIP,
+    Kind,
+    check_tags,
+    created_between,
+    without,
+)
+from matinee.sagemaker.registry.lineage_graph import ACTION, ARTIFACT, CONTEXT
 from matinee.sagemaker.store import Resource
 
 MAX_PROPERTIES = 30

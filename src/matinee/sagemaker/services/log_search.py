@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from matinee.sagemaker import log_groups, page_tokens
+from matinee.sagemaker import page_tokens
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import InvalidParameterException, ResourceNotFoundException
-from matinee.sagemaker.filter_patterns import compile_pattern
-from matinee.sagemaker.log_groups import Stream
-from matinee.sagemaker.log_index import ALWAYS, Event
+from matinee.sagemaker.monitoring import log_groups
+from matinee.sagemaker.monitoring.filter_patterns import compile_pattern
+from matinee.sagemaker.monitoring.log_groups import Stream
+from matinee.sagemaker.monitoring.log_index import ALWAYS, Event
 from matinee.sagemaker.services.logs import (
     EVENT_OVERHEAD_BYTES,
     MAX_BYTES,

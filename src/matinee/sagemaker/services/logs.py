@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from matinee.sagemaker import log_groups, sequences
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import InvalidParameterException, ResourceNotFoundException
-from matinee.sagemaker.log_groups import Stream
-from matinee.sagemaker.log_index import ALWAYS, Event, Log
+from matinee.sagemaker.monitoring import log_groups
+from matinee.sagemaker.monitoring.log_groups import Stream
+from matinee.sagemaker.monitoring.log_index import ALWAYS, Event, Log
+from matinee.sagemaker.registry import sequences
 
 MAX_GROUPS = 50
 MAX_STREAMS = 50

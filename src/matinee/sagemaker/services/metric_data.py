@@ -11,16 +11,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from matinee.sagemaker import metric_math, metric_sources, page_tokens
+from matinee.sagemaker import page_tokens
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     InvalidNextToken,
     NotImplementedByMatinee,
     ValidationException,
 )
-from matinee.sagemaker.metric_math import Series
-from matinee.sagemaker.metric_series import Periods, by_period, check_statistic, statistic
-from matinee.sagemaker.metric_sources import Metric
+from matinee.sagemaker.monitoring import metric_math, metric_sources
+from matinee.sagemaker.monitoring.metric_math import Series
+from matinee.sagemaker.monitoring.metric_series import (
+    Periods,
+    by_period,
+    check_statistic,
+    statistic,
+)
+from matinee.sagemaker.monitoring.metric_sources import Metric
 from matinee.sagemaker.services.metrics import dimensions
 
 MAX_QUERIES = 500

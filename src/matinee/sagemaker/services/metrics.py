@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from matinee.sagemaker import metric_sources, page_tokens
+from matinee.sagemaker import page_tokens
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import (
     InvalidParameterCombinationException,
@@ -18,9 +18,15 @@ from matinee.sagemaker.errors import (
     MissingRequiredParameterException,
     NotImplementedByMatinee,
 )
-from matinee.sagemaker.metric_series import Periods, by_period, check_statistic, statistic
-from matinee.sagemaker.metric_sources import DIMENSION, Metric
-from matinee.sagemaker.metric_worker import LARGEST
+from matinee.sagemaker.monitoring import metric_sources
+from matinee.sagemaker.monitoring.metric_series import (
+    Periods,
+    by_period,
+    check_statistic,
+    statistic,
+)
+from matinee.sagemaker.monitoring.metric_sources import DIMENSION, Metric
+from matinee.sagemaker.monitoring.metric_worker import LARGEST
 from matinee.sagemaker.store import MetricDatum
 
 MAX_DATAPOINTS = 1440

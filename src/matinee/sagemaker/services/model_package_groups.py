@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.entities import MEMBERSHIP, without
 from matinee.sagemaker.errors import ConflictException, ValidationException
 from matinee.sagemaker.listing import members, page
-from matinee.sagemaker.model_registry import GROUP, PACKAGE
+from matinee.sagemaker.registry.entities import MEMBERSHIP, without
+from matinee.sagemaker.registry.model_registry import GROUP, PACKAGE
 from matinee.sagemaker.store import Query, Resource
 
 

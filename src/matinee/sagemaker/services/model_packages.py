@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.entities import MEMBERSHIP, check_tags, without
+from matinee.sagemaker.data.objects import ObjectMissingError, ObjectRefusedError, parse_uri
 from matinee.sagemaker.errors import (
     ConflictException,
     ServiceError,
     ValidationException,
 )
 from matinee.sagemaker.listing import members, page
-from matinee.sagemaker.model_registry import GROUP, PACKAGE
-from matinee.sagemaker.objects import ObjectMissingError, ObjectRefusedError, parse_uri
+from matinee.sagemaker.registry.entities import MEMBERSHIP, check_tags, without
+from matinee.sagemaker.registry.model_registry import GROUP, PACKAGE
 from matinee.sagemaker.store import Resource
 
 MAX_ADDITIONAL_SPECIFICATIONS = 15

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import model_data
 from matinee.sagemaker.context import Context, Operation
+from matinee.sagemaker.data.objects import ObjectMissingError, ObjectRefusedError
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import page
-from matinee.sagemaker.objects import ObjectMissingError, ObjectRefusedError
+from matinee.sagemaker.model_serving import model_data
 from matinee.sagemaker.requests import refuse
 from matinee.sagemaker.services import model_packages
 from matinee.sagemaker.services.iam import check_role

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import processing_requests
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import members, page
+from matinee.sagemaker.processing_jobs import processing_requests
 from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
 from matinee.sagemaker.states import PROCESSING_JOB

@@ -11,28 +11,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import async_inference, data_capture
 from matinee.sagemaker.context import AnyOperation, Context
-from matinee.sagemaker.errors import (
-    ModelError,
-    ServiceUnavailable,
-    ThrottlingException,
-    ValidationError,
-)
-from matinee.sagemaker.hosting_connections import (
-    Answer,
-    NoAnswerError,
-    TooLateError,
-    UnreachedError,
-)
-from matinee.sagemaker.hosting_instances import GROUP_PREFIX
-from matinee.sagemaker.hosting_traffic import (
+from matinee.sagemaker.endpoints import async_inference
+from matinee.sagemaker.endpoints.hosting_instances import GROUP_PREFIX
+from matinee.sagemaker.endpoints.hosting_traffic import (
     BusyError,
     Instance,
     NoEndpointError,
     NoInstanceError,
     NoVariantError,
     Ticket,
+)
+from matinee.sagemaker.errors import (
+    ModelError,
+    ServiceUnavailable,
+    ThrottlingException,
+    ValidationError,
+)
+from matinee.sagemaker.model_serving import data_capture
+from matinee.sagemaker.model_serving.hosting_connections import (
+    Answer,
+    NoAnswerError,
+    TooLateError,
+    UnreachedError,
 )
 
 # SageMaker Developer Guide: a container must answer within 60 seconds.

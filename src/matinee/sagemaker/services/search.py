@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from matinee.sagemaker import (
+from matinee.sagemaker.context import Context, Operation
+from matinee.sagemaker.errors import ValidationException
+from matinee.sagemaker.http import service_models
+from matinee.sagemaker.registry import (
     component_metrics,
     components,
     experiments,
     search_expressions,
     sequences,
-    service_models,
 )
-from matinee.sagemaker.components import Component
-from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.errors import ValidationException
+from matinee.sagemaker.registry.components import Component
 
 DEFAULT_SORT = "LastModifiedTime"
 

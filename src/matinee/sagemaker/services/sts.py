@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matinee.sagemaker.access.permissions import session_arn
+from matinee.sagemaker.access.roles import DEFAULT_SESSION_SECONDS, Role
 from matinee.sagemaker.context import Context, Operation
+from matinee.sagemaker.data.objects import ObjectRefusedError, ObjectsError
 from matinee.sagemaker.errors import (
     InternalFailure,
     NotAuthorized,
     NotImplementedByMatinee,
     ValidationException,
 )
-from matinee.sagemaker.objects import ObjectRefusedError, ObjectsError
-from matinee.sagemaker.permissions import session_arn
-from matinee.sagemaker.roles import DEFAULT_SESSION_SECONDS, Role
 from matinee.sagemaker.services.iam import all_roles
 
 _REFUSED = (

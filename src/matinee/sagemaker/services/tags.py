@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import components
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.entities import check_tags
 from matinee.sagemaker.errors import ResourceLimitExceeded, ValidationException
+from matinee.sagemaker.registry import components
+from matinee.sagemaker.registry.entities import check_tags
 
 MAX_TAGS = 50
 

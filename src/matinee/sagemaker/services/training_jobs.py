@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import training_requests
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationException
 from matinee.sagemaker.listing import members, page
@@ -19,6 +18,7 @@ from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
 from matinee.sagemaker.states import TRAINING_JOB, TUNING_JOB, state_of
 from matinee.sagemaker.store import Resource
+from matinee.sagemaker.training_jobs import training_requests
 
 
 def create_training_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from matinee.sagemaker import component_metrics, components
-from matinee.sagemaker.component_metrics import Point
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ServiceError, ValidationException
-from matinee.sagemaker.metric_worker import LARGEST
+from matinee.sagemaker.monitoring.metric_worker import LARGEST
+from matinee.sagemaker.registry import component_metrics, components
+from matinee.sagemaker.registry.component_metrics import Point
 
 _PERIODS: Mapping[str, int] = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
 

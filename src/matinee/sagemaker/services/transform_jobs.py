@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import transform_requests
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import members, page
@@ -13,6 +12,7 @@ from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.models import containers_of, find_model
 from matinee.sagemaker.states import TRANSFORM_JOB
 from matinee.sagemaker.store import Resource
+from matinee.sagemaker.transform_jobs import transform_requests
 
 
 def create_transform_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:

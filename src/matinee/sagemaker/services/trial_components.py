@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import component_metrics, components, experiments, sequences
-from matinee.sagemaker.components import COMPONENT, Component
 from matinee.sagemaker.context import Context, Operation
-from matinee.sagemaker.entities import MEMBERSHIP, without
 from matinee.sagemaker.errors import ValidationException
-from matinee.sagemaker.experiments import EXPERIMENT, TRIAL
-from matinee.sagemaker.sequences import stamp
+from matinee.sagemaker.registry import component_metrics, components, experiments, sequences
+from matinee.sagemaker.registry.components import COMPONENT, Component
+from matinee.sagemaker.registry.entities import MEMBERSHIP, without
+from matinee.sagemaker.registry.experiments import EXPERIMENT, TRIAL
+from matinee.sagemaker.registry.sequences import stamp
 
 _SUMMARY = "TrialComponentSummaries"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matinee.sagemaker import objective_index, trials, tuning_requests
 from matinee.sagemaker.context import Context, Operation
 from matinee.sagemaker.errors import ValidationException
 from matinee.sagemaker.listing import members, page
@@ -13,6 +12,7 @@ from matinee.sagemaker.services import jobs
 from matinee.sagemaker.services.iam import check_role
 from matinee.sagemaker.states import TRAINING_JOB, TUNING_JOB, state_of
 from matinee.sagemaker.store import Resource
+from matinee.sagemaker.tuning_jobs import objective_index, trials, tuning_requests
 
 
 def create_tuning_job(context: Context, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Roles, their policies, and the temporary keys of sessions."""

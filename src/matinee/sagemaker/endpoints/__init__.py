@@ -1,0 +1,1 @@
+"""Endpoints: fleets of model servers, traffic between them, asynchronous requests."""

@@ -1,0 +1,1 @@
+"""Logs and metrics of jobs and endpoints, as CloudWatch shows them."""

@@ -1,0 +1,1 @@
+"""What models come from: the registry, experiments, lineage and the search over them."""

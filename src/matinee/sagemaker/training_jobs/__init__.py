@@ -1,0 +1,1 @@
+"""Training jobs: their requests, channels, processes, checkpoints and results."""
