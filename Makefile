@@ -34,7 +34,7 @@ up down status: $(READY)
 	$(BIN)/matinee $@ $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(or $(WORKERS),2) $(if $(ARGS),$(ARGS),--prove-operations)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),3) $(if $(ARGS),$(ARGS),--prove-operations)
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -55,6 +55,8 @@ class Entry:
         Whether it was ever seen.
     stopped, disturbed
         Whether somebody asked it to stop, or killed a process of its.
+    judged
+        Whether its end was checked before.
     last
         The last description seen.
     turn
@@ -69,6 +71,7 @@ class Entry:
     exists: bool = False
     stopped: bool = False
     disturbed: bool = False
+    judged: bool = False
     last: dict[str, Any] | None = None
     turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -182,7 +185,9 @@ class Ledger:
             return
         assert entry.last is not None
         status, reason = entry.status, entry.last.get("FailureReason", "")
-        self.note(f"{entry.kind} {status}")
+        if not entry.judged:
+            self.note(f"{entry.kind} {status}")
+        entry.judged = True
         told = f"{entry.kind} {entry.name} (expected {entry.expected}"
         told += f"{', stopped' * entry.stopped}{', disturbed' * entry.disturbed})"
         allowed = {entry.expected}

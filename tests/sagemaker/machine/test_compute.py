@@ -347,3 +347,12 @@ def test_what_a_killed_host_and_its_client_left_is_cleaned_up(folder: Path) -> N
     assert ended(folder).phase is Phase.LOST
     compute.stop(folder)
     assert mark.exists()
+
+
+def test_a_process_is_put_in_place_wherever_the_kernel_lets_it() -> None:
+    words = ["unshare", "--user", "--map-root-user", "--mount", "--net", "true"]
+    try:
+        is_possible = subprocess.run(words, check=False).returncode == 0  # noqa: S603 - our words
+    except FileNotFoundError:
+        pytest.skip("no unshare here to ask the kernel")
+    assert compute.can_isolate() or not is_possible

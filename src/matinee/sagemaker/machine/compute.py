@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import os
 import select
 import signal
@@ -27,6 +28,8 @@ import psutil
 
 from matinee.sagemaker.machine import engines, host, isolation, process_tree
 from matinee.sagemaker.machine.commands import NOTHING, Command
+
+log = logging.getLogger(__name__)
 
 _ERRORS = "host.err"
 
@@ -73,7 +76,8 @@ def can_isolate() -> bool:
         for name in ("base", "scratch"):
             Path(folder, name).mkdir()
         program = (
-            "import sys; from pathlib import Path; from matinee.sagemaker import isolation;"
+            "import sys; from pathlib import Path\n"
+            f"from {isolation.__package__} import isolation\n"
             "isolation.enter([(Path(sys.argv[1], 'base'), isolation.BASE)],"
             " scratch=Path(sys.argv[1], 'scratch'), has_network=False)"
         )
@@ -83,6 +87,9 @@ def can_isolate() -> bool:
             capture_output=True,
             check=False,
         )
+    if tried.returncode != 0:
+        why = tried.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        log.warning("processes get no /opt/ml of their own: %s", why)
     return tried.returncode == 0
 
 

@@ -42,6 +42,8 @@ _OTHER_SECONDS, _PAUSE_SECONDS = 10.0, 0.01
 # How a container engine tells that the container was killed.
 _KILLED_CODE = 128 + signal.SIGKILL
 _LIMITS_LOOK_SECONDS = 0.2
+# Every look walks all processes of the machine: seldom while less than half of a limit is used.
+_FAR_LOOK_SECONDS = 1.0
 # Those of limits.py that the kernel keeps, with how many of its units are one of theirs; and the
 # signals by which it ends a process that goes over.
 _KERNEL_LIMITS = {
@@ -262,9 +264,13 @@ def _await_exit(pid: int, events: queue.SimpleQueue[str]) -> None:
 def _await_excess(
     limits: Mapping[str, int], over: list[str], events: queue.SimpleQueue[str]
 ) -> None:
+    pause = _LIMITS_LOOK_SECONDS
     while not over:
-        time.sleep(_LIMITS_LOOK_SECONDS)
+        time.sleep(pause)
         used = process_tree.usage(os.getpid(), exact_over=limits.get("memory_mb"))
+        shares = used._asdict().items()
+        near = any(2 * value > limits.get(name, 2 * value) for name, value in shares)
+        pause = _LIMITS_LOOK_SECONDS if near else _FAR_LOOK_SECONDS
         for name, value, words in (
             ("memory_mb", used.memory_mb, "MiB of memory"),
             ("processes", used.processes, "processes and threads"),
