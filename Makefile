@@ -24,7 +24,7 @@ help:
 	@echo "make tour    every command of the documentation, for real"
 	@echo "make interop models to MXNet 1.9.1 and back, in an environment of its own"
 	@echo "make contract  the SageMaker SDKs v2 and v3 against the local SageMaker, in environments of their own"
-	@echo "make bench   the benchmarks, with peers; rewrites the README's figures"
+	@echo "make bench   the benchmarks, with peers; rewrites the figures of the documentation"
 	@echo "make setup   only .venv"
 
 run: $(READY)
@@ -34,7 +34,7 @@ up down status: $(READY)
 	$(BIN)/matinee $@ $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(or $(WORKERS),3) $(if $(ARGS),$(ARGS),--prove-operations)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),3) --dist worksteal $(if $(ARGS),$(ARGS),--prove-operations)
 
 check: $(READY)
 	$(BIN)/ruff check
@@ -56,6 +56,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.recordio
 	$(BIN)/python -m benchmarks.fm.conformance
 	$(BIN)/python -m benchmarks.fm --readme README.md $(ARGS)
+	$(BIN)/python -m benchmarks.sagemaker --docs docs/local-sagemaker.md
 
 setup: $(READY)
 

@@ -119,9 +119,10 @@ def main(bucket: str, prefix: str, role: str) -> dict[str, object]:
     client = boto3.client("sagemaker")
     gone = client.get_waiter("endpoint_deleted")
     gone.wait(EndpointName=predictor.endpoint_name, WaiterConfig={"Delay": 1})
+    own = {"NameContains": predictor.endpoint_name}
     seen["left"] = [
-        *(item["EndpointName"] for item in client.list_endpoints()["Endpoints"]),
-        *(item["EndpointConfigName"] for item in client.list_endpoint_configs()["EndpointConfigs"]),
+        *client.list_endpoints(**own)["Endpoints"],
+        *client.list_endpoint_configs(**own)["EndpointConfigs"],
     ]
     return seen
 

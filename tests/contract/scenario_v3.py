@@ -131,7 +131,7 @@ def main(bucket: str, prefix: str, role: str) -> dict[str, object]:
     endpoint.wait_for_delete(poll=1)
     EndpointConfig.get(name).delete()
     Model.get(name).delete()
-    seen["left"] = [item.endpoint_name for item in Endpoint.get_all()]
+    seen["left"] = [item.endpoint_name for item in Endpoint.get_all(name_contains=name)]
     return seen
 
 

@@ -63,6 +63,8 @@ def run(commands: Sequence[Sequence[str]], *, grace_s: float) -> int:
             child = subprocess.Popen(list(command))  # noqa: S603 -- an argument list of our own
             children[child.pid] = (command[1], child)
         pid, status = os.wait()
+        while pid not in children:  # a child from before, of whoever became this program
+            pid, status = os.wait()
         name, child = children.pop(pid)
         child.returncode = os.waitstatus_to_exitcode(status)  # it cannot be waited for again
         print(f"airflow {name} ended by itself: {_meaning(child.returncode)}", flush=True)

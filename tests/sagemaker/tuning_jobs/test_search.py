@@ -40,7 +40,7 @@ def run(strategy: str, seed: int, count: int) -> list[Trial]:
 @pytest.mark.parametrize("strategy", ["Bayesian", "Random"])
 def test_the_same_seed_gives_the_same_trials_in_another_process(strategy: str) -> None:
     program = (
-        "import json; from tests.sagemaker.test_search import run; "
+        "import json; from tests.sagemaker.tuning_jobs.test_search import run; "
         f"print(json.dumps([trial.parameters for trial in run({strategy!r}, 5, 8)]))"
     )
     output = subprocess.run(  # noqa: S603 - our own interpreter and words
