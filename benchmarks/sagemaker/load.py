@@ -77,12 +77,13 @@ class _Connection(asyncio.Protocol):
         self._pool = pool
         self._received = b""
         self._due = 0.0
+        self.is_asking = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def send(self, request: bytes, due: float) -> None:
-        self._due, self._received = due, b""
+        self._due, self._received, self.is_asking = due, b"", True
         self._transport.write(request)  # type: ignore[attr-defined]  # it is a TCP transport
 
     def data_received(self, data: bytes) -> None:
@@ -92,11 +93,13 @@ class _Connection(asyncio.Protocol):
             return
         length = head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]
         if len(body) >= int(length or 0):
-            self._pool.answered(self, self._due, head[9:12] == b"200")
+            self.is_asking = False
+            closes = head.startswith(b"HTTP/1.0") or b"connection: close" in head.lower()
+            self._pool.answered(self, self._due, succeeded=head[9:12] == b"200", is_kept=not closes)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._pool.lost()
+        self._pool.lost(self)
 
 
 class _Pool:
@@ -107,14 +110,22 @@ class _Pool:
         self._idle: list[_Connection] = []
         self._waiting: deque[float] = deque()
         self._sent = 0
+        self._adding: list[asyncio.Future[None]] = []
         self.seconds: list[float] = []
         self.failures = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def connect(self, address: tuple[str, int], connections: int) -> None:
-        loop = asyncio.get_running_loop()
+        self._address = address
         for _ in range(connections):
-            _, protocol = await loop.create_connection(lambda: _Connection(self), *address)
+            await self._add()
+
+    async def _add(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_connection(lambda: _Connection(self), *self._address)
+        if self._waiting:
+            self._send(protocol, self._waiting.popleft())
+        else:
             self._idle.append(protocol)
 
     def ask(self, due: float) -> None:
@@ -123,20 +134,29 @@ class _Pool:
         else:
             self._waiting.append(due)
 
-    def answered(self, connection: _Connection, due: float, succeeded: bool) -> None:
+    def answered(
+        self, connection: _Connection, due: float, *, succeeded: bool, is_kept: bool
+    ) -> None:
         self.seconds.append(time.perf_counter() - due)
         self.failures += not succeeded
         self._left -= 1
-        if self._waiting:
+        if is_kept and self._waiting:
             self._send(connection, self._waiting.popleft())
-        else:
+        elif is_kept:
             self._idle.append(connection)
         if self._left == 0:
             self.done.set_result(None)
 
-    def lost(self) -> None:
-        if not self.done.done():
-            self.done.set_exception(ConnectionError("the server closed a connection"))
+    def lost(self, connection: _Connection) -> None:
+        if self.done.done():
+            return
+        if connection.is_asking:
+            self.done.set_exception(ConnectionError("the server closed a connection it answers"))
+            return
+        # A server may close each connection after its answer; a client then opens another.
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._adding.append(asyncio.ensure_future(self._add()))
 
     def _send(self, connection: _Connection, due: float) -> None:
         request = self._requests[self._sent % len(self._requests)]
