@@ -77,6 +77,28 @@ def outcomes(
         return list(threads.map(run, starting))
 
 
+def test_hosts_that_share_an_address_with_others_meet_at_their_own_port() -> None:
+    hosts = dict.fromkeys(["algo-1", "algo-2"], next(iter(addresses(1).values())))
+    ports = ["18520", "18521"]
+
+    def run(port: str, host: str) -> list[str]:
+        given = {**environment(hosts, secret=port), "MATINEE_PORT": port}
+        with join(host, list(hosts), given, str, within=60) as network:
+            return gather(network, f"{host} at {port}")
+
+    with ThreadPoolExecutor(4) as threads:
+        met = [threads.submit(run, port, host) for host in hosts for port in ports]
+        assert [job.result() for job in met[:2]] == [
+            [f"algo-1 at {port}", f"algo-2 at {port}"] for port in ports
+        ]
+
+
+@pytest.mark.parametrize("given", ["", "0", "65536", "-1", "http"])
+def test_a_port_is_a_number(given: str) -> None:
+    with pytest.raises(ValueError, match="MATINEE_PORT must be a port"):
+        join("algo-1", ["algo-1", "algo-2"], {"MATINEE_PORT": given}, str)
+
+
 @pytest.mark.parametrize("given", ["{", "[]", '{"algo-1": "127.0.0.1"}', '{"algo-1": 1}'])
 def test_addresses_are_those_of_all_hosts(given: str) -> None:
     with pytest.raises(ValueError, match="MATINEE_HOSTS"):

@@ -1,8 +1,9 @@
 """The hosts of a training job, connected: every host with the first one, which adds up.
 
 Where hosts are is in MATINEE_HOSTS, a JSON object of name to address, or else known to the system's
-name resolution, as in SageMaker's own network. MATINEE_JOB_SECRET, which only the job's hosts know,
-keeps others out.
+name resolution, as in SageMaker's own network. They meet at port 18517 of the first one, or at
+MATINEE_PORT where other jobs share its address. MATINEE_JOB_SECRET, which only the job's hosts
+know, keeps others out.
 """
 
 import json
@@ -26,6 +27,7 @@ from matinee.fm.hosts import HostsError, Message
 LOGGER = logging.getLogger(__name__)
 
 ADDRESSES_VARIABLE = "MATINEE_HOSTS"
+PORT_VARIABLE = "MATINEE_PORT"
 SECRET_VARIABLE = "MATINEE_JOB_SECRET"  # noqa: S105 - a name
 
 PORT = 18517
@@ -132,7 +134,7 @@ def join(
     hosts
         Names of all, the first one first.
     environment
-        May hold MATINEE_HOSTS and MATINEE_JOB_SECRET.
+        May hold MATINEE_HOSTS, MATINEE_PORT and MATINEE_JOB_SECRET.
     describe
         Puts an exception into a job's words, for the other hosts to hear.
     within
@@ -143,19 +145,27 @@ def join(
     HostsError
         If a host hasn't come, or isn't one of this job.
     ValueError
-        If MATINEE_HOSTS isn't an object that holds every host.
+        If MATINEE_HOSTS isn't an object that holds every host, or MATINEE_PORT no port.
     """
     given = environment.get(ADDRESSES_VARIABLE)
     addresses = {name: name for name in hosts} if given is None else _addresses(given, hosts)
+    first = addresses[hosts[0]], _port(environment)
     secret = environment.get(SECRET_VARIABLE, "").encode()
     deadline = time.monotonic() + within
     if host == hosts[0]:
-        connections = _await(host, hosts, addresses[host], secret, deadline)
+        connections = _await(host, hosts, first, secret, deadline)
     else:
         # From the host's own address: other jobs on this machine have others.
         source = None if given is None else addresses[host]
-        connections = [_reach(host, hosts[0], addresses[hosts[0]], source, secret, deadline)]
+        connections = [_reach(host, hosts[0], first, source, secret, deadline)]
     return Network(host, hosts, connections, describe)
+
+
+def _port(environment: Mapping[str, str]) -> int:
+    given = environment.get(PORT_VARIABLE, str(PORT))
+    if not given.isdecimal() or not 0 < int(given) < 1 << 16:
+        raise ValueError(f"{PORT_VARIABLE} must be a port, and is {given!r}")
+    return int(given)
 
 
 def _addresses(given: str, hosts: Sequence[str]) -> dict[str, str]:
@@ -171,12 +181,12 @@ def _addresses(given: str, hosts: Sequence[str]) -> dict[str, str]:
 
 
 def _await(
-    host: str, hosts: Sequence[str], address: str, secret: bytes, deadline: float
+    host: str, hosts: Sequence[str], place: tuple[str, int], secret: bytes, deadline: float
 ) -> list[Connection]:
     """Let the other hosts in, in whatever order they come."""
     joined: dict[str, Connection] = {}
     try:
-        with _listening(host, address, deadline) as listener:
+        with _listening(host, place, deadline) as listener:
             while awaited := [name for name in hosts[1:] if name not in joined]:
                 connection = _let_in(listener, awaited, secret, deadline)
                 if connection is not None:
@@ -212,17 +222,18 @@ def _let_in(
 
 
 @contextmanager
-def _listening(host: str, address: str, deadline: float) -> Iterator[socket.socket]:
+def _listening(host: str, place: tuple[str, int], deadline: float) -> Iterator[socket.socket]:
+    address, port = place
     while True:
         try:
-            (family, *_, place) = socket.getaddrinfo(address, PORT, type=socket.SOCK_STREAM)[0]
-            listener = socket.create_server(place[:2], family=family, backlog=128)
+            (family, *_, found) = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+            listener = socket.create_server(found[:2], family=family, backlog=128)
             break
         except OSError as error:
             # A name may not be known yet; a job before this one may be about to end.
             if _left(deadline) <= _RETRY_SECONDS:
                 raise HostsError(
-                    f"host {host!r} cannot listen at {address} port {PORT}: {error}"
+                    f"host {host!r} cannot listen at {address} port {port}: {error}"
                 ) from error
             time.sleep(_RETRY_SECONDS)
     with listener:
@@ -230,13 +241,19 @@ def _listening(host: str, address: str, deadline: float) -> Iterator[socket.sock
 
 
 def _reach(
-    host: str, first: str, address: str, source: str | None, secret: bytes, deadline: float
+    host: str,
+    first: str,
+    place: tuple[str, int],
+    source: str | None,
+    secret: bytes,
+    deadline: float,
 ) -> Connection:
     """Connect with the first host as soon as it listens."""
+    address, port = place
     while True:
         try:
             connected = socket.create_connection(
-                (address, PORT),
+                place,
                 timeout=_left(deadline),
                 source_address=None if source is None else (source, 0),
             )
@@ -244,7 +261,7 @@ def _reach(
         except OSError as error:
             if _left(deadline) <= _RETRY_SECONDS:
                 raise HostsError(
-                    f"host {first!r} hasn't come in time: {address} port {PORT}: {error}"
+                    f"host {first!r} hasn't come in time: {address} port {port}: {error}"
                 ) from error
             time.sleep(_RETRY_SECONDS)
     try:
