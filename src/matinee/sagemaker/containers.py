@@ -12,7 +12,6 @@ from pathlib import Path
 from matinee.sagemaker import failures
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.jobs import FIRST_HOST, Job, work_folder
-from matinee.sagemaker.machine import compute
 from matinee.sagemaker.machine.commands import BASE_DIRECTORY, INHERITED
 from matinee.sagemaker.machine.compute import Phase, Status
 
@@ -56,7 +55,7 @@ def wait_for_end(job: Job, host: str = FIRST_HOST) -> Status:
     ServerClosing
         This server ends first.
     """
-    folder = job.host_folder(host)
+    folder, compute = job.host_folder(host), job.context.compute
     while (status := compute.wait(folder, _LOOK_SECONDS)).phase is Phase.RUNNING:
         job.raise_if_closing()
     return status

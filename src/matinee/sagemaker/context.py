@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from matinee.sagemaker.endpoints.hosting import Hosting
 from matinee.sagemaker.http.auth import ROOT, Caller
+from matinee.sagemaker.machine import compute as this_machine
+from matinee.sagemaker.machine.interface import Compute
 from matinee.sagemaker.monitoring.log_index import LogIndex
 from matinee.sagemaker.monitoring.metric_search import MetricSearch
 from matinee.sagemaker.store import Store
@@ -49,6 +51,8 @@ class Context:
         The training images this server can run, by repository name.
     jobs
         Runs training, tuning and transform jobs.
+    compute
+        Where the hosts of training and processing jobs run.
     hosting
         Hosts endpoints.
     access
@@ -71,6 +75,7 @@ class Context:
     objects: Objects
     algorithms: Mapping[str, Algorithm]
     jobs: JobRunner
+    compute: Compute = this_machine
     hosting: Hosting = field(default_factory=Hosting)
     access: JobAccess | None = None
     caller: Caller = ROOT

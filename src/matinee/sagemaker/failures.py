@@ -27,6 +27,10 @@ class JobFailedError(Exception):
     """The job cannot be completed; the message is its FailureReason."""
 
 
+class HostLostError(JobFailedError):
+    """A host of the job is gone, and not by its own doing."""
+
+
 def algorithm_of(image: str, registered: Mapping[str, Algorithm]) -> Algorithm:
     """Return the algorithm of an image, or fail the job: it was registered when the job was made.
 

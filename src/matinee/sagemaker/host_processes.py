@@ -6,20 +6,46 @@ is what the host that failed first says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from matinee.sagemaker import containers
-from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
+from matinee.sagemaker.failures import REASON_LIMIT, HostLostError, JobFailedError
 from matinee.sagemaker.jobs import Job
-from matinee.sagemaker.machine import compute, host
-from matinee.sagemaker.machine.compute import Phase, Status
+from matinee.sagemaker.machine import host
+from matinee.sagemaker.machine.compute import ComputeError, Phase, Placement, Status
+from matinee.sagemaker.machine.interface import LostPlaceError, NoCapacityError
 from matinee.sagemaker.monitoring import log_events
 from matinee.sagemaker.states import KINDS
 
 _FAULTS = ("ClientError", "AlgorithmError", "InternalServerError")
 # One process is waited for without looking again; of several each is looked at in turn.
 _LOOK_SECONDS, _TURN_SECONDS = 1.0, 0.05
+
+
+def place(job: Job, names: Sequence[str]) -> Placement:
+    """Return where the hosts run, as soon as there is room for all of them.
+
+    Raises
+    ------
+    JobFailedError
+        There was none for too long, or they cannot run there.
+    StopRequested, ServerClosing
+    """
+    try:
+        while (placement := job.context.compute.place(job.folder, names)) is None:
+            job.check()
+    except NoCapacityError as error:
+        raise JobFailedError(f"CapacityError: {error}") from error
+    except ComputeError as error:
+        raise failure(error) from error
+    return placement
+
+
+def failure(error: ComputeError) -> JobFailedError:
+    """Return the end of a job whose process could not be started."""
+    kind = HostLostError if isinstance(error, LostPlaceError) else JobFailedError
+    return kind(f"InternalServerError: {error}")
 
 
 def wait(job: Job, tend: Callable[[], None] = lambda: None) -> None:
@@ -37,6 +63,7 @@ def wait(job: Job, tend: Callable[[], None] = lambda: None) -> None:
     ServerClosing
         This server ends first.
     """
+    compute = job.context.compute
     folders = [job.host_folder(name) for name in job.resource.private["hosts"]]
     seconds = _LOOK_SECONDS if len(folders) == 1 else _TURN_SECONDS
     told, tend_at = False, monotonic()
@@ -66,7 +93,7 @@ def _has_failed(status: Status) -> bool:
 def stop(job: Job) -> None:
     """Tell every process to end."""
     for name in job.resource.private["hosts"]:
-        compute.stop(job.host_folder(name))
+        job.context.compute.stop(job.host_folder(name))
 
 
 def have_started(job: Job) -> bool:
@@ -87,14 +114,17 @@ def check_ends(job: Job) -> None:
     JobFailedError
         One has failed; the reason is that of the host that failed first. The time limit is no
         failure.
+    HostLostError
+        One is gone without an exit.
     """
     ends = _statuses(job)
     interrupted = f"the {KINDS[job.kind].words} was interrupted"
     if lost := [name for name, status in ends.items() if status.phase is Phase.LOST]:
-        raise JobFailedError(
-            f"InternalServerError: {_of_host(job, lost[0])}{interrupted}: its process is gone and "
-            "left no exit code (the machine restarted, or the process was killed)"
+        detail = ends[lost[0]].detail or (
+            "its process is gone and left no exit code (the machine restarted, or the process was "
+            "killed)"
         )
+        raise HostLostError(f"InternalServerError: {_of_host(job, lost[0])}{interrupted}: {detail}")
     # Whatever ended first ended the others, by a signal or because they missed it.
     wrong = [name for name, end in ends.items() if (end.cause, end.code) != ("exited", 0)]
     if not wrong:
@@ -110,7 +140,8 @@ def check_ends(job: Job) -> None:
 
 
 def _statuses(job: Job) -> dict[str, Status]:
-    return {name: compute.status(job.host_folder(name)) for name in job.resource.private["hosts"]}
+    status = job.context.compute.status
+    return {name: status(job.host_folder(name)) for name in job.resource.private["hosts"]}
 
 
 def _of_host(job: Job, name: str) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.failures import REASON_LIMIT, JobFailedError
-from matinee.sagemaker.machine import compute, host
+from matinee.sagemaker.machine import host
 from matinee.sagemaker.machine.compute import Phase
+from matinee.sagemaker.machine.interface import Compute
 from matinee.sagemaker.registry import experiments
 from matinee.sagemaker.states import (
     KINDS,
@@ -218,7 +219,7 @@ class JobRunner:
 
         resource = self._context.store.update(kind, name, change)
         for folder in host_folders(job_folder(self._context, resource)):
-            compute.stop(folder)
+            self._context.compute.stop(folder)
         self.announce()
 
     def remove(self, resource: Resource) -> None:
@@ -276,9 +277,9 @@ class JobRunner:
             self._fail(job, f"InternalServerError: {type(error).__name__}: {error}")
         left = _left_of(job)
         if left is None or state_of(left).is_terminal:
-            self._clear(job.folder)
+            self._clear(job.context.compute, job.folder)
 
-    def _clear(self, folder: Path) -> None:
+    def _clear(self, compute: Compute, folder: Path) -> None:
         """End what still runs of an ended job, and remove what only its process needed."""
         hosts = host_folders(folder)
         for host_folder in hosts:
@@ -287,6 +288,7 @@ class JobRunner:
             while compute.wait(host_folder, 1.0).phase is Phase.RUNNING:
                 if self.closing.is_set():
                     return
+        compute.release(folder)
         shutil.rmtree(work_folder(folder), ignore_errors=True)
 
     def _fail(self, job: Job, reason: str) -> None:
@@ -341,7 +343,10 @@ def _remove_leftovers(context: Context, in_use: set[str]) -> None:
     folder = context.folder / "jobs"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.iterdir():
-        if path.name not in in_use and work_folder(path).exists():
+        if path.name in in_use:
+            continue
+        if work_folder(path).exists():
             for host_folder in host_folders(path):
-                compute.stop(host_folder)
+                context.compute.stop(host_folder)
             shutil.rmtree(work_folder(path), ignore_errors=True)
+        context.compute.release(path)

@@ -3,7 +3,7 @@
 ``start`` hands a command to a host process of its own session (``host.py``), which outlives this
 server; ``status`` and ``stop`` find it again by the job's folder alone, from any later server. A
 process is known by its pid and the time it was created. One that is gone without having left an
-exit is lost, and its status says so.
+exit is lost, and its status says so. The module is one of the two that offer `interface.Compute`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from typing import Any
 
 import psutil
 
-from matinee.sagemaker.machine import engines, host, isolation, process_tree
+from matinee.sagemaker.machine import engines, host, hosts, isolation, process_tree
 from matinee.sagemaker.machine.commands import NOTHING, Command
 
 log = logging.getLogger(__name__)
 
+# A lost process fails its attempt: of this machine no more is known than that it is gone.
+LOSS_RETRIES = 0
 _ERRORS = "host.err"
 
 # This server's own children are waited for here, or they would stay as zombies.
@@ -62,11 +64,48 @@ class Status:
         Of an exited one: the exit code, 128 + n after signal n.
     cause
         Of an exited one: ``exited`` by itself, ``stopped`` or ``timed out``.
+    detail
+        Of a lost one: what is known of its loss, if anything.
     """
 
     phase: Phase
     code: int | None = None
     cause: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the hosts of a job run.
+
+    Attributes
+    ----------
+    addresses
+        Of each host, by name.
+    interfaces
+        The network interface of each host's address, by name.
+    port
+        Where the hosts may meet, free at the first one; None: at any port, as no other job has
+        their addresses.
+    """
+
+    addresses: Mapping[str, str]
+    interfaces: Mapping[str, str]
+    port: int | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Return what the hosts' processes are told of it."""
+        port = {} if self.port is None else {"MATINEE_PORT": str(self.port)}
+        return {"MATINEE_HOSTS": json.dumps(dict(self.addresses)), **port}
+
+
+def place(folder: Path, host_names: Sequence[str]) -> Placement | None:
+    """Return where the hosts of a job's folder run: on this machine there is always room."""
+    return Placement(hosts.addresses(folder.name, host_names), dict.fromkeys(host_names, "lo"))
+
+
+def release(folder: Path) -> None:
+    """Give up the places of the hosts of a job's folder; on this machine, nothing."""
 
 
 @functools.cache
@@ -109,6 +148,8 @@ def start(
     grace_seconds: float,
     addresses: Mapping[str, str] = NOTHING,
     has_network: bool = True,
+    beside: Path | None = None,  # noqa: ARG001 - all of them are on this machine
+    is_bound: bool = False,
 ) -> None:
     """Start a job's process, and return when ``status`` and ``stop`` can find it.
 
@@ -131,6 +172,10 @@ def start(
         program of this machine only one that is run in place.
     has_network
         Whether it can reach the network, this machine's own services included.
+    beside
+        The folder of the host on whose machine it has to run.
+    is_bound
+        Whether it ends at once when this process does, and when its folder is made another's.
 
     Raises
     ------
@@ -148,6 +193,7 @@ def start(
         "directory": str(directory),
         "limit_seconds": limit_seconds,
         "grace_seconds": grace_seconds,
+        "is_bound": is_bound,
     }
     host.write_whole(folder / host.LAUNCH, launch)
     with (folder / _ERRORS).open("ab") as errors:
@@ -155,7 +201,7 @@ def start(
         # held it would keep the next server from its port.
         child = subprocess.Popen(  # noqa: S603 - our own interpreter, module and folder
             [sys.executable, "-m", host.__name__, str(folder)],
-            stdin=subprocess.DEVNULL,
+            stdin=_lifeline() if is_bound else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
@@ -169,6 +215,12 @@ def start(
     if not (folder / host.PROCESS).exists():
         said = (folder / _ERRORS).read_text(errors="replace").strip()
         raise ComputeError(f"the host process of {folder} did not start: {said[-500:]}")
+
+
+@functools.cache
+def _lifeline() -> int:
+    """Return the end of a pipe that ends when this process does: nobody else has its other end."""
+    return os.pipe()[0]
 
 
 def _run(

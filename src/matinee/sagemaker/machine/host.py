@@ -3,8 +3,9 @@
 It starts the command of ``launch.json`` in a session of its own, writes what it prints to
 ``log.jsonl``, ends it at its time limit, over a limit of ``limits.py``, or on SIGTERM (SIGKILL
 after a grace), and leaves ``exit.json`` and no process behind. It needs no server, so a job
-outlives the server that started it. It imports only the standard library and modules that do the
-same, runs once a folder and refuses a second time.
+outlives the server that started it; a bound one (on a node of a cluster) ends with its starter, at
+once and without an exit. It imports only the standard library and modules that do the same, runs
+once a folder and refuses a second time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import queue
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -39,6 +41,7 @@ _CHUNK_BYTES = 64 * 1024
 _DRAIN_SECONDS = 5.0
 _AT_END_SECONDS = 60.0
 _OTHER_SECONDS, _PAUSE_SECONDS = 10.0, 0.01
+_FOLDER_SECONDS = 1.0
 # How a container engine tells that the container was killed.
 _KILLED_CODE = 128 + signal.SIGKILL
 _LIMITS_LOOK_SECONDS = 0.2
@@ -102,16 +105,20 @@ def run(folder: Path) -> None:
     # Before anything else, so that a stop that comes early is not lost.
     events: queue.SimpleQueue[str] = queue.SimpleQueue()
     signal.signal(signal.SIGTERM, lambda *_: events.put("stopped"))
+    launch = json.loads((folder / LAUNCH).read_text())
+    is_bound: bool = launch.get("is_bound", False)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    # Another bound one has lost its starter, and ends.
+    if not _is_locked(lock, seconds=_OTHER_SECONDS if is_bound else 0.0):
         # A server that has died since started that one; this server takes it for its own.
         _await_other(folder)
         return
     if (folder / PROCESS).exists():
         sys.exit(f"{folder} was run before")
-    launch = json.loads((folder / LAUNCH).read_text())
+    if is_bound and os.fork():
+        # Not the starter's child: a cluster may kill those when it ends it, and the algorithm would
+        # run on with nobody to end it.
+        os._exit(0)
     log = _Log(folder / LOG)
     identity = {"host": _identity(os.getpid())}
     limits: dict[str, int] = launch.get("limits", {})
@@ -139,9 +146,25 @@ def run(folder: Path) -> None:
     write_whole(folder / PROCESS, {**identity, "algorithm": _identity(process.pid)})
     # The server waits for this end of file: now the process can be found and stopped.
     _close_standard_output()
-    code, cause = _watch(process, log, events, launch)
+    code, cause = _watch(process, log, events, folder, launch)
     clean_up(folder)
-    _end(folder, code, cause)
+    # The folder of a lost one is another's, or will be.
+    if cause != "lost" and (not is_bound or _is_own(folder)):
+        _end(folder, code, cause)
+
+
+def _is_locked(lock: int, *, seconds: float) -> bool:
+    """Return whether this process has the lock, after as many seconds at most."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
 
 
 def _await_other(folder: Path) -> None:
@@ -211,6 +234,7 @@ def _watch(
     process: subprocess.Popen[bytes],
     log: _Log,
     events: queue.SimpleQueue[str],
+    folder: Path,
     launch: dict[str, Any],
 ) -> tuple[int, str]:
     if process.stdout is None:
@@ -220,6 +244,8 @@ def _watch(
     writer = threading.Thread(target=log.copy, args=(process.stdout.fileno(),), daemon=True)
     writer.start()
     threading.Thread(target=_await_exit, args=(process.pid, events), daemon=True).start()
+    if launch.get("is_bound"):
+        threading.Thread(target=_await_loss, args=(folder, events), daemon=True).start()
     limits: dict[str, int] = launch.get("limits", {})
     over: list[str] = []
     if {"memory_mb", "processes"} & limits.keys():
@@ -230,14 +256,15 @@ def _watch(
         cause = events.get(timeout=launch["limit_seconds"])
     except queue.Empty:
         cause = "timed out"
-    ended = {"exited", "over"}
+    ended = {"exited", "over", "lost"}
     if cause not in ended:
         os.kill(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + launch["grace_seconds"]
         with contextlib.suppress(queue.Empty):
             # Another stop during the grace changes nothing.
-            while events.get(timeout=max(0.0, deadline - time.monotonic())) not in ended:
+            while (event := events.get(timeout=max(0.0, deadline - time.monotonic()))) not in ended:
                 pass
+            cause = "lost" if event == "lost" else cause
     # A container ends with its first process, so what that one left behind ends too. It is not
     # yet reaped, hence its group's number cannot belong to others.
     kill_group(process.pid)
@@ -259,6 +286,27 @@ def _watch(
 def _await_exit(pid: int, events: queue.SimpleQueue[str]) -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     events.put("exited")
+
+
+def _await_loss(folder: Path, events: queue.SimpleQueue[str]) -> None:
+    """Wait until the starter is gone, or another attempt has the folder: this one is given up."""
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), select.POLLHUP)
+    while not poll.poll(1000 * _FOLDER_SECONDS) and _is_own(folder):
+        pass
+    events.put("lost")
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        owner: dict[str, int | None] = json.loads((folder / PROCESS).read_text())["host"]
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        # Whose it is cannot be seen for the moment.
+        print(f"{folder / PROCESS}: {error}", file=sys.stderr, flush=True)
+        return True
+    return owner == _identity(os.getpid())
 
 
 def _await_excess(

@@ -1,7 +1,7 @@
 """The hosts of a job: their names, groups and addresses, and what they are told of them.
 
-All are processes of this machine. SageMaker's containers know each other as ``algo-1``, ``algo-2``
-and so on; here each has a loopback address of its own, in a block that belongs to its job, so that
+SageMaker's containers know each other as ``algo-1``, ``algo-2`` and so on. Where all are processes
+of this machine each has a loopback address of its own, in a block that belongs to its job, so that
 two jobs may listen on the same port at the same time.
 """
 
@@ -83,8 +83,20 @@ def addresses(job_id: str, host_names: Sequence[str]) -> dict[str, str]:
     return {name: str(IPv4Address(first + n)) for n, name in enumerate(host_names, 1)}
 
 
-def resource_configuration(resources: Mapping[str, Any], host: str) -> dict[str, Any]:
-    """Return what a host finds in ``resourceconfig.json``."""
+def resource_configuration(
+    resources: Mapping[str, Any], host: str, interface: str
+) -> dict[str, Any]:
+    """Return what a host finds in ``resourceconfig.json``.
+
+    Parameters
+    ----------
+    resources
+        The job's ResourceConfig.
+    host
+        Its name.
+    interface
+        The network interface of its address.
+    """
     all_groups = groups(resources)
     own = next(group for group in all_groups if host in group["hosts"])
     return {
@@ -93,5 +105,5 @@ def resource_configuration(resources: Mapping[str, Any], host: str) -> dict[str,
         "current_group_name": own["instance_group_name"],
         "hosts": names(resources),
         "instance_groups": all_groups,
-        "network_interface_name": "lo",
+        "network_interface_name": interface,
     }

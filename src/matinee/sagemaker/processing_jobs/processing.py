@@ -24,8 +24,8 @@ from matinee.sagemaker import containers, failures, host_processes
 from matinee.sagemaker.data.objects import ObjectMissingError, Objects, contained, join_uri
 from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.jobs import Job, StopRequested, work_folder
-from matinee.sagemaker.machine import commands, compute, hosts
-from matinee.sagemaker.machine.compute import Phase
+from matinee.sagemaker.machine import commands, compute
+from matinee.sagemaker.machine.compute import ComputeError, Phase, Placement
 from matinee.sagemaker.processing_jobs.processing_requests import (
     BASE,
     managed_inputs,
@@ -49,9 +49,10 @@ def drive(job: Job) -> None:
     sent: _Sent = {}
     try:
         job.check()
+        placement = host_processes.place(job, _hosts(job))
         if not _ready_mark(job).exists():
-            _prepare(job)
-        _start(job)
+            _prepare(job, placement)
+        _start(job, placement)
         _run(job, sent)
     except StopRequested:
         host_processes.stop(job)
@@ -79,7 +80,7 @@ def _local(job: Job, host: str, path: str) -> Path:
     return contained(containers.base_folder(job, host), str(relative))
 
 
-def _prepare(job: Job) -> None:
+def _prepare(job: Job, placement: Placement) -> None:
     document, work = job.resource.document, work_folder(job.folder)
     shutil.rmtree(work)
     work.mkdir()
@@ -89,7 +90,7 @@ def _prepare(job: Job) -> None:
             (base / name).mkdir(parents=True)
         for output in managed_outputs(document):
             _local(job, host, output["LocalPath"]).mkdir(parents=True, exist_ok=True)
-        _write_configuration(base / "config", job, host)
+        _write_configuration(base / "config", job, host, placement.interfaces[host])
     volume = document["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"]
     room = dict.fromkeys(_hosts(job), volume * 1024**3)
     for source in managed_inputs(document):
@@ -97,14 +98,14 @@ def _prepare(job: Job) -> None:
     _ready_mark(job).touch()
 
 
-def _write_configuration(folder: Path, job: Job, host: str) -> None:
+def _write_configuration(folder: Path, job: Job, host: str, interface: str) -> None:
     document, names = job.resource.document, _hosts(job)
     cluster = document["ProcessingResources"]["ClusterConfig"]
     resources = {
         "current_host": host,
         "hosts": names,
         "current_instance_type": cluster.get("InstanceType", cluster.get("SelectedInstanceType")),
-        "network_interface_name": "lo",
+        "network_interface_name": interface,
     }
     configuration = {k: v for k, v in document.items() if k not in _NOT_CONFIGURATION}
     (folder / "processingjobconfig.json").write_text(json.dumps(configuration))
@@ -128,18 +129,21 @@ def _download(job: Job, source: Mapping[str, Any], room: dict[str, int]) -> None
             room[host] -= used
 
 
-def _start(job: Job) -> None:
+def _start(job: Job, placement: Placement) -> None:
     """Start the program on every host that has not had it yet."""
     for host in _hosts(job):
-        if compute.status(job.host_folder(host)).phase is Phase.ABSENT:
-            _start_host(job, host)
+        if job.context.compute.status(job.host_folder(host)).phase is Phase.ABSENT:
+            try:
+                _start_host(job, host, placement)
+            except ComputeError as error:
+                raise host_processes.failure(error) from error
     if "ProcessingStartTime" not in job.resource.document:
         job.describe(ProcessingStartTime=job.context.clock())
     # A stop that came before there was a process to stop
     job.check()
 
 
-def _start_host(job: Job, host: str) -> None:
+def _start_host(job: Job, host: str, placement: Placement) -> None:
     resource, base = job.resource, containers.base_folder(job, host)
     document = resource.document
     application = document["AppSpecification"]
@@ -148,7 +152,6 @@ def _start_host(job: Job, host: str) -> None:
     )
     network = document.get("NetworkConfig", {})
     is_isolated = network.get("EnableNetworkIsolation", False)
-    addresses = hosts.addresses(resource.private["folder"], _hosts(job))
     # AWS gives a container without a network no credentials.
     with failures.object_failures():
         shared = containers.environment(
@@ -156,7 +159,7 @@ def _start_host(job: Job, host: str) -> None:
         )
     environment = {
         **shared,
-        "MATINEE_HOSTS": json.dumps(addresses),
+        **placement.environment(),
         **document.get("Environment", {}),
         commands.BASE_DIRECTORY: str(base),
         "PROCESSING_JOB_NAME": resource.name,
@@ -166,14 +169,14 @@ def _start_host(job: Job, host: str) -> None:
         words = tuple(_moved(word, base) for word in command.words)
         command = dataclasses.replace(command, words=words)
         environment = {name: _moved(value, base) for name, value in environment.items()}
-    compute.start(
+    job.context.compute.start(
         job.host_folder(host),
         command,
         directory=base,
         environment=environment,
         limit_seconds=document["StoppingCondition"]["MaxRuntimeInSeconds"],
         grace_seconds=GRACE_SECONDS,
-        addresses=addresses,
+        addresses=placement.addresses,
         has_network=not is_isolated,
     )
 

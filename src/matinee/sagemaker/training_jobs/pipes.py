@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matinee.sagemaker.machine import compute, host
+from matinee.sagemaker.machine import host
 from matinee.sagemaker.machine.commands import INHERITED
 from matinee.sagemaker.machine.compute import Phase
+from matinee.sagemaker.machine.interface import Compute
 
 PLAN, KEYS, FAILURE = "plan.json", "keys.json", "failure.json"
 # Says that the feeder was told to end, so that a later server does not wonder why it did.
@@ -56,11 +57,18 @@ def prepare(folder: Path, data: Path, streams: Sequence[Mapping[str, Any]]) -> N
     host.write_whole(folder / PLAN, {"data": str(data), "streams": list(streams)})
 
 
-def start(folder: Path, host_folder: Path, settings: Callable[[], dict[str, str | None]]) -> None:
+def start(
+    compute: Compute,
+    folder: Path,
+    host_folder: Path,
+    settings: Callable[[], dict[str, str | None]],
+) -> None:
     """Feed the pipes of a host that runs; does nothing where there are none, or it is done already.
 
     Parameters
     ----------
+    compute
+        What runs the host.
     folder
         The feeder's own.
     host_folder
@@ -88,6 +96,7 @@ def start(folder: Path, host_folder: Path, settings: Callable[[], dict[str, str 
         environment={name: value for name, value in os.environ.items() if name in _KEPT},
         limit_seconds=None,
         grace_seconds=0.0,
+        beside=host_folder,
     )
 
 
@@ -100,14 +109,14 @@ def renew(folder: Path, settings: Callable[[], dict[str, str | None]]) -> None:
             host.write_whole(path, keys)
 
 
-def has_failed(folder: Path) -> bool:
+def has_failed(compute: Compute, folder: Path) -> bool:
     """Return whether a feeder has ended by itself and without success: its host waits in vain."""
     status = compute.status(folder)
     is_wrong = status.phase is Phase.LOST or bool(status.code)
     return is_wrong and not (folder / _TOLD).exists()
 
 
-def end(folder: Path) -> None:
+def end(compute: Compute, folder: Path) -> None:
     """End the feeder of a host that has ended; does nothing the second time.
 
     Raises
@@ -126,7 +135,7 @@ def end(folder: Path) -> None:
     failure = folder / FAILURE
     if failure.exists():
         raise FeederError(json.loads(failure.read_text())["reason"])
-    if has_failed(folder):
+    if has_failed(compute, folder):
         raise FeederError(
             "InternalServerError: the process that feeds the pipes ended before the training"
         )

@@ -2,8 +2,8 @@
 
 A server that takes a job up begins its download again, waits on for its processes, or uploads
 again: never does an attempt train twice. An attempt that fails by a fault of this machine is
-repeated as often as the job's RetryStrategy says, within one budget of time. Completed means that
-the model is in S3.
+repeated as often as the job's RetryStrategy says, within one budget of time; one that a cluster's
+lost machine ends, once in any case. Completed means that the model is in S3.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from matinee.sagemaker import failures, host_processes
-from matinee.sagemaker.failures import JobFailedError
+from matinee.sagemaker.failures import HostLostError, JobFailedError
 from matinee.sagemaker.jobs import Job, StopRequested
 from matinee.sagemaker.monitoring import job_metrics
 from matinee.sagemaker.monitoring.metric_search import MetricsError
@@ -41,19 +41,21 @@ def drive(job: Job) -> None:
         except StopRequested:
             continue
         except JobFailedError as error:
-            if not _may_retry(job, str(error)):
+            if not _may_retry(job, error):
                 raise
             log.warning("training job %s is tried again: %s", job.name, error)
             with contextlib.suppress(StopRequested):
                 job.move(State.STARTING, f"Starting the training job again after {error}")
 
 
-def _may_retry(job: Job, reason: str) -> bool:
+def _may_retry(job: Job, error: JobFailedError) -> bool:
     document = job.resource.document
     retries = document.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
+    if isinstance(error, HostLostError):
+        retries = max(retries, job.context.compute.LOSS_RETRIES)
     starts = [item["Status"] for item in document["SecondaryStatusTransitions"]]
     return (
-        reason.startswith(_RETRYABLE)
+        str(error).startswith(_RETRYABLE)
         and starts.count(State.STARTING) <= retries
         and training_processes.seconds_left(document) > 0
         and job.state is not State.STOPPING
@@ -63,6 +65,7 @@ def _may_retry(job: Job, reason: str) -> bool:
 def _begin(job: Job) -> None:
     # Of an attempt before this one.
     training_processes.clear(job)
+    host_processes.place(job, job.resource.private["hosts"])
     started = job.resource.document.get("TrainingStartTime", job.context.clock())
     job.move(State.DOWNLOADING, "Downloading input data", TrainingStartTime=started)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from matinee.sagemaker import containers, failures
+from matinee.sagemaker import containers, failures, host_processes
 from matinee.sagemaker.data import data_hashes
 from matinee.sagemaker.data.objects import (
     MANIFEST_LIMIT_BYTES,
@@ -54,12 +54,15 @@ def deliver(job: Job) -> None:
         if channel.data_type != channels.AUGMENTED_MANIFEST
     }
     data_hashes.remember(job, "inputs", seen)
-    for host in hosts.names(document["ResourceConfig"]):
+    names = hosts.names(document["ResourceConfig"])
+    interfaces = host_processes.place(job, names).interfaces
+    for host in names:
         folder = containers.base_folder(job, host)
         for name in _FOLDERS:
             (folder / name).mkdir(parents=True)
         own = [(channel, items) for channel, items in sources if host in channel.receivers]
-        _configure(folder / "input/config", document, host, [channel for channel, _ in own])
+        resources = hosts.resource_configuration(document["ResourceConfig"], host, interfaces[host])
+        _configure(folder / "input/config", document, resources, [channel for channel, _ in own])
         _download(job, host, own, folder / "input/data", objects)
         streams = [_stream(channel, host, items) for channel, items in own if channel.is_piped]
         if streams:
@@ -91,12 +94,15 @@ def checkpoints_of(job: Job, host: str) -> Checkpoints | None:
 
 
 def _configure(
-    folder: Path, document: Mapping[str, Any], host: str, own: Sequence[Channel]
+    folder: Path,
+    document: Mapping[str, Any],
+    resources: Mapping[str, Any],
+    own: Sequence[Channel],
 ) -> None:
     for name, content in (
         ("hyperparameters", document["HyperParameters"]),
         ("inputdataconfig", {channel.name: channel.configuration for channel in own}),
-        ("resourceconfig", hosts.resource_configuration(document["ResourceConfig"], host)),
+        ("resourceconfig", resources),
     ):
         (folder / f"{name}.json").write_text(json.dumps(content))
 

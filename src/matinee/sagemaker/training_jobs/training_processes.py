@@ -13,8 +13,8 @@ from typing import Any
 from matinee.sagemaker import containers, failures, host_processes
 from matinee.sagemaker.failures import JobFailedError
 from matinee.sagemaker.jobs import Job
-from matinee.sagemaker.machine import commands, compute, host, hosts
-from matinee.sagemaker.machine.compute import ComputeError, Phase
+from matinee.sagemaker.machine import commands, host, hosts
+from matinee.sagemaker.machine.compute import ComputeError, Phase, Placement
 from matinee.sagemaker.states import State
 from matinee.sagemaker.training_jobs import pipes, training_inputs
 
@@ -35,7 +35,7 @@ def start(job: Job) -> None:
     command = failures.command_of(
         job.context.algorithms, "train", specification["TrainingImage"], specification
     )
-    addresses = hosts.addresses(job.resource.private["folder"], names)
+    compute, placement = job.context.compute, host_processes.place(job, names)
     try:
         for name in names:
             if compute.status(job.host_folder(name)).phase is Phase.ABSENT:
@@ -43,22 +43,24 @@ def start(job: Job) -> None:
                     job.host_folder(name),
                     command,
                     directory=containers.base_folder(job, name),
-                    environment=_environment(job, name, addresses),
+                    environment=_environment(job, name, placement),
                     limit_seconds=max(1.0, seconds_left(document)),
                     grace_seconds=GRACE_SECONDS,
-                    addresses=addresses if len(names) > 1 else {},
+                    addresses=placement.addresses if len(names) > 1 else {},
                     has_network=not document["EnableNetworkIsolation"],
                 )
         for name in names:
             folder, host_folder = training_inputs.feeder_folder(job, name), job.host_folder(name)
             if compute.status(host_folder).phase is Phase.RUNNING:
                 with failures.object_failures():
-                    pipes.start(folder, host_folder, training_inputs.objects_of(job).settings)
+                    pipes.start(
+                        compute, folder, host_folder, training_inputs.objects_of(job).settings
+                    )
     except ComputeError as error:
-        raise JobFailedError(f"InternalServerError: {error}") from error
+        raise host_processes.failure(error) from error
 
 
-def _environment(job: Job, name: str, addresses: Mapping[str, str]) -> dict[str, str]:
+def _environment(job: Job, name: str, placement: Placement) -> dict[str, str]:
     resource, folder = job.resource, containers.base_folder(job, name)
     document = resource.document
     with failures.object_failures():
@@ -69,11 +71,11 @@ def _environment(job: Job, name: str, addresses: Mapping[str, str]) -> dict[str,
         commands.BASE_DIRECTORY: str(folder),
         "TRAINING_JOB_NAME": resource.name,
         "TRAINING_JOB_ARN": resource.arn,
-        "SM_HOSTS": json.dumps(list(addresses)),
+        "SM_HOSTS": json.dumps(list(placement.addresses)),
         "SM_CURRENT_HOST": name,
     }
-    if len(addresses) > 1:
-        environment["MATINEE_HOSTS"] = json.dumps(addresses)
+    if len(placement.addresses) > 1:
+        environment |= placement.environment()
         environment["MATINEE_JOB_SECRET"] = resource.private["secret"]
     return environment
 
@@ -94,7 +96,7 @@ def end_feeders(job: Job) -> list[pipes.FeederError]:
     errors = []
     for name in job.resource.private["hosts"]:
         try:
-            pipes.end(training_inputs.feeder_folder(job, name))
+            pipes.end(job.context.compute, training_inputs.feeder_folder(job, name))
         except pipes.FeederError as error:
             errors.append(error)
     return errors
@@ -102,8 +104,8 @@ def end_feeders(job: Job) -> list[pipes.FeederError]:
 
 def stop_unfed(job: Job) -> None:
     """Tell every process to end if what feeds the pipes of one has broken: it would wait on."""
-    names = job.resource.private["hosts"]
-    if any(pipes.has_failed(training_inputs.feeder_folder(job, name)) for name in names):
+    folders = [training_inputs.feeder_folder(job, name) for name in job.resource.private["hosts"]]
+    if any(pipes.has_failed(job.context.compute, folder) for folder in folders):
         host_processes.stop(job)
 
 
@@ -139,6 +141,7 @@ def clear(job: Job) -> None:
     host_processes.stop(job)
     host_processes.wait(job)
     end_feeders(job)
+    job.context.compute.release(job.folder)
     for name in job.resource.private["hosts"]:
         # The one that says that there was a process goes last.
         for file in (host.EXIT, host.PROCESS):
