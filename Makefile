@@ -62,10 +62,10 @@ setup: $(READY)
 
 $(READY): pyproject.toml uv.lock .uv/uv-$(UV_VERSION)
 ifeq ($(strip $(UV_DEFAULT_INDEX) $(UV_INDEX_URL) $(UV_INDEX) $(UV_EXTRA_INDEX_URL)),)
-	.uv/bin/uv sync --frozen --all-extras --python $(PYTHON)
+	.uv/bin/uv sync --frozen --extra local --extra postgresql --python $(PYTHON)
 else
 	@# The lock file names where its files came from; another index is asked for the same files.
-	.uv/bin/uv export --quiet --frozen --all-extras --no-emit-project --output-file .uv/locked.txt
+	.uv/bin/uv export --quiet --frozen --extra local --extra postgresql --no-emit-project --output-file .uv/locked.txt
 	test -e $(BIN)/python || .uv/bin/uv venv --python $(PYTHON) .venv
 	.uv/bin/uv pip sync --python $(BIN)/python --require-hashes .uv/locked.txt
 	.uv/bin/uv pip install --python $(BIN)/python --no-deps --editable .

@@ -2,8 +2,10 @@
 
 One server per state folder, on a loopback address unless told otherwise, for the holder of one pair
 of keys. SIGTERM and SIGINT end it with code 0; jobs that run go on and are found again by the next
-server. What cannot work (a credentials file others can read, a folder in use, a bad port, an
-address without a name clients may use) is refused by name.
+server. Where ``cluster.json`` of the state folder names a Ray cluster, the hosts of training and
+processing jobs run on its nodes (docs/cluster.md). What cannot work (a credentials file others can
+read, a folder in use, a bad port, an address without a name clients may use, a cluster that is open
+to all) is refused by name.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import functools
+import importlib.util
 import json
 import logging
 import os
@@ -32,6 +35,8 @@ from matinee.sagemaker import algorithms_file, server_log
 from matinee.sagemaker.access.roles import Roles
 from matinee.sagemaker.access.sessions import JobAccess, RoleSessions, ServerKeys, temporary_keys
 from matinee.sagemaker.app import create_app
+from matinee.sagemaker.cluster import cluster_file, connection
+from matinee.sagemaker.cluster.cluster_file import ClusterError
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.data.objects import Objects
 from matinee.sagemaker.drivers import DRIVERS
@@ -39,6 +44,8 @@ from matinee.sagemaker.http.auth import SignatureVerifier
 from matinee.sagemaker.http.connections import Connection
 from matinee.sagemaker.http.loopback import is_host, is_loopback
 from matinee.sagemaker.jobs import JobRunner
+from matinee.sagemaker.machine import compute as this_machine
+from matinee.sagemaker.machine.interface import PLACEMENT, Compute
 from matinee.sagemaker.store import Store, StoreError
 
 ACCOUNT_ID = "000000000000"
@@ -216,6 +223,7 @@ def _run(
         )
     except ValueError as error:
         raise StartError(f"--s3-endpoint-url {arguments.s3_endpoint_url}: {error}") from error
+    compute = _compute(state)
     jobs = JobRunner(DRIVERS)
     roles = tuple(arguments.role or [DEFAULT_ROLE])
     access = _access(arguments, credentials, objects, Roles(store, ACCOUNT_ID, roles), store)
@@ -230,6 +238,7 @@ def _run(
         objects=objects,
         algorithms=algorithms_file.registry(state),
         jobs=jobs,
+        compute=compute,
         access=access,
     )
     verifier = SignatureVerifier(
@@ -269,6 +278,30 @@ def _run(
         access.close()
         objects.close()
         store.close()
+
+
+def _compute(state: Path) -> Compute:
+    """Return where the hosts of jobs run."""
+    cluster = cluster_file.read(state)
+    if cluster is None:
+        if any(state.glob(f"jobs/*/{PLACEMENT}")):
+            raise StartError(
+                f"jobs of {state} are on a Ray cluster; it must be named in "
+                f"{state / cluster_file.FILE_NAME}"
+            )
+        return this_machine
+    if importlib.util.find_spec("ray") is None:
+        raise StartError(f"{state / cluster_file.FILE_NAME} needs Ray: install matinee[ray]")
+    connection.connect(cluster.address, cluster.token_file)
+    # Only now: who uses no cluster need not have Ray, and it reads its surroundings at once.
+    from matinee.sagemaker.cluster.ray_compute import RayCompute
+
+    return RayCompute(
+        cpus=cluster.cpus,
+        patience=cluster.patience,
+        clock=_now,
+        new_id=lambda: uuid.uuid4().hex,
+    )
 
 
 def _access(
@@ -317,7 +350,7 @@ def main(words: list[str]) -> int:
     logging.getLogger("matinee").setLevel(arguments.log_level.upper())
     try:
         _serve(arguments)
-    except (StartError, StoreError, algorithms_file.AlgorithmsFileError) as error:
+    except (StartError, StoreError, ClusterError, algorithms_file.AlgorithmsFileError) as error:
         print(f"matinee.sagemaker: {error}", file=sys.stderr)
         return 1
     return 0

@@ -63,7 +63,15 @@ def refusal(call: Any, **request: Any) -> tuple[str, str]:
 class Server:
     """A local SageMaker process that can be killed and started again on its folder."""
 
-    def __init__(self, folder: Path, object_store: ObjectStore, s3_endpoint: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        object_store: ObjectStore,
+        s3_endpoint: str,
+        *,
+        python: str | Path = sys.executable,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.state = folder / "state"
         self.state.mkdir()
         words = [sys.executable, str(ALGORITHM)]
@@ -74,16 +82,19 @@ class Server:
         port = free_block(1, random.SystemRandom())
         self.endpoint = f"http://127.0.0.1:{port}"
         self._command = [
-            *(sys.executable, "-m", "matinee.sagemaker"),
+            *(str(python), "-m", "matinee.sagemaker"),
             *(f"--state={self.state}", f"--port={port}", f"--credentials={credentials}"),
             *(f"--s3-endpoint-url={s3_endpoint}", "--log-level=debug"),
         ]
+        self._environment = environment
         self._log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stderr=log)  # noqa: S603 - our own words
+            self._process = subprocess.Popen(  # noqa: S603 - our own words
+                self._command, stderr=log, env=self._environment
+            )
         until(self._is_ready)
 
     def _is_ready(self) -> bool:

@@ -1,0 +1,1 @@
+"""Jobs' hosts on the nodes of a Ray cluster; all but its settings needs the extra ``ray``."""
