@@ -38,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Its tests look at the same few runs of the DAG, which every process that has one of them must
+    # do: those at the front are not shared out among the processes.
+    items.sort(key=lambda item: item.path.parts[-2:] != ("dags", "test_runs.py"))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if not config.getoption("--prove-operations") or hasattr(config, "workerinput"):
