@@ -14,7 +14,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup run up down status test check tour interop contract bench
+.PHONY: help setup run up down status test check tour interop contract cluster bench
 
 help:
 	@echo "make run     the whole workflow on this machine: ratings to recommendations"
@@ -24,6 +24,7 @@ help:
 	@echo "make tour    every command of the documentation, for real"
 	@echo "make interop models to MXNet 1.9.1 and back, in an environment of its own"
 	@echo "make contract  the SageMaker SDKs v2 and v3 against the local SageMaker, in environments of their own"
+	@echo "make cluster  jobs on a Ray cluster of two simulated nodes, in an environment of its own"
 	@echo "make bench   the benchmarks, with peers; rewrites the figures of the documentation"
 	@echo "make setup   only .venv"
 
@@ -51,6 +52,9 @@ interop: $(READY)
 
 contract: $(READY)
 	MATINEE_CONTRACT=$(or $(MATINEE_CONTRACT),.contract) $(BIN)/python -m pytest tests/contract/test_sdks.py $(ARGS)
+
+cluster: $(READY)
+	MATINEE_CLUSTER=$(or $(MATINEE_CLUSTER),.cluster) $(BIN)/python -m pytest tests/sagemaker/jobs/cluster $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.recordio

@@ -222,6 +222,32 @@ def test_a_client_that_goes_away_is_no_error(start: Start, port: int) -> None:
     assert "Traceback" not in said
 
 
+def cluster_file(folder: Path, **members: Any) -> Path:
+    path = folder / "state/cluster.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(members))
+    return path
+
+
+def test_a_cluster_without_a_token_is_refused(start: Start, tmp_path: Path) -> None:
+    path = cluster_file(tmp_path, ray="127.0.0.2:9")
+    said = refusal(start())
+    assert f'{path} must have "token_file"' in said
+    assert "a cluster is used with its token only" in said
+
+
+def test_a_cluster_needs_the_extra(start: Start, tmp_path: Path) -> None:
+    path = cluster_file(tmp_path, ray="127.0.0.2:9", token_file=str(tmp_path / "token"))
+    assert f"{path} needs Ray: install matinee[ray]" in refusal(start())
+
+
+def test_jobs_on_a_cluster_are_not_forgotten(start: Start, tmp_path: Path) -> None:
+    mark = tmp_path / "state/jobs/1/placement.json"
+    mark.parent.mkdir(parents=True)
+    mark.write_text("{}")
+    assert "are on a Ray cluster; it must be named in" in refusal(start())
+
+
 def test_a_database_that_cannot_be_opened_is_refused(start: Start) -> None:
     assert "cannot open the database" in refusal(start(database="sqlite:////no/such/folder/a"))
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -314,6 +315,68 @@ def test_without_a_network_a_process_can_talk_to_itself_alone(folder: Path) -> N
     )
     assert ended(folder).code == 0, lines(folder)
     assert lines(folder) == ["['lo']"]
+
+
+PAUSES = "import signal; print('ready', flush=True); signal.pause()"
+
+
+def both(folder: Path) -> list[dict[str, int]]:
+    """Return the host's and the algorithm's process of a folder."""
+    identities: dict[str, dict[str, int]] = json.loads((folder / host.PROCESS).read_text())
+    return list(identities.values())
+
+
+def wait_until_gone(identities: list[dict[str, int]]) -> None:
+    deadline = time.monotonic() + 30
+    while any(started_at(item["pid"]) == item["started_at"] for item in identities):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_bound_process_ends_with_its_starter_and_leaves_no_exit(folder: Path) -> None:
+    program = (
+        "import signal, sys; from pathlib import Path\n"
+        "from matinee.sagemaker.machine import compute\n"
+        "folder = Path(sys.argv[1])\n"
+        f"compute.start(folder, [sys.executable, '-c', {PAUSES!r}], directory=folder,"
+        " environment={}, limit_seconds=None, grace_seconds=60.0, is_bound=True)\n"
+        "signal.pause()"
+    )
+    words = [sys.executable, "-c", program, str(folder)]
+    with subprocess.Popen(words) as starter:  # noqa: S603 - our own words
+        wait_for_line(folder, "ready")
+        identities = both(folder)
+        assert compute.status(folder).phase is Phase.RUNNING
+        starter.kill()
+    wait_until_gone(identities)
+    assert compute.status(folder) == Status(Phase.LOST)
+
+
+def test_a_bound_process_gives_up_a_folder_that_is_anothers(folder: Path) -> None:
+    start(folder, PAUSES, is_bound=True)
+    wait_for_line(folder, "ready")
+    identities = both(folder)
+    another = {"host": {"pid": 1, "started_at": 1}}
+    host.write_whole(folder / host.PROCESS, another)
+    wait_until_gone(identities)
+    assert json.loads((folder / host.PROCESS).read_text()) == another
+    assert not (folder / host.EXIT).exists()
+
+
+def test_a_bound_process_can_be_stopped(folder: Path) -> None:
+    start(folder, PAUSES, is_bound=True)
+    wait_for_line(folder, "ready")
+    compute.stop(folder)
+    assert ended(folder) == Status(Phase.EXITED, 143, "stopped")
+
+
+def test_a_bound_process_waits_for_one_that_is_about_to_end(folder: Path) -> None:
+    lock = os.open(folder / host.LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    threading.Timer(0.3, os.close, (lock,)).start()
+    start(folder, "print('mine')", is_bound=True)
+    assert ended(folder) == Status(Phase.EXITED, 0, "exited")
+    assert lines(folder) == ["mine"]
 
 
 def test_a_second_host_leaves_it_to_the_first(folder: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class HostActor:
     """Runs the processes of a host on its node."""
 
     def __init__(self) -> None:
+        # As the server: what it writes is its user's alone.
+        os.umask(0o077)
         self._starting = asyncio.Lock()
         self._ends: dict[Path, asyncio.Task[Status]] = {}
 

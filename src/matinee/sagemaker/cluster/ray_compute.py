@@ -99,8 +99,10 @@ class RayCompute:
                 return None
             record |= nodes
             host.write_whole(folder / PLACEMENT, record)
+        addresses = {name: node["address"] for name, node in record["nodes"].items()}
+        log.debug("the hosts of %s are at %s", folder.name, addresses)
         return Placement(
-            {name: node["address"] for name, node in record["nodes"].items()},
+            addresses,
             {name: node["interface"] for name, node in record["nodes"].items()},
             record["port"],
         )
@@ -256,7 +258,13 @@ class RayCompute:
             return Status(Phase.RUNNING)
         if status.phase is Phase.ABSENT:
             self._ends.pop(folder, None)
-        return status
+        if status.phase is not Phase.EXITED:
+            return status
+        # Storage may show the exit late, and what was written before it no later.
+        if (shown := compute.status(folder)).phase is Phase.EXITED:
+            return shown
+        time.sleep(min(seconds, _PAUSE_SECONDS))
+        return Status(Phase.RUNNING)
 
     def stop(self, folder: Path) -> None:
         """See ``interface.Compute``."""

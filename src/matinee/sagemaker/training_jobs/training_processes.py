@@ -65,8 +65,10 @@ def _environment(job: Job, name: str, placement: Placement) -> dict[str, str]:
     document = resource.document
     with failures.object_failures():
         environment = containers.environment(job.context, folder, document["RoleArn"])
+    # What one machine removes from storage that several share, another may still have mapped.
+    if placement.port is None:
+        environment[commands.DATA_CACHE] = str(job.context.folder / "data")
     environment |= {
-        commands.DATA_CACHE: str(job.context.folder / "data"),
         **document.get("Environment", {}),
         commands.BASE_DIRECTORY: str(folder),
         "TRAINING_JOB_NAME": resource.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -81,6 +82,30 @@ class Nodes:
         assert self.process.stdout.readline() == f"ended {address}\n"
 
 
+@contextlib.contextmanager
+def running(
+    python: Path, environment: Mapping[str, str], *addresses: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run ``nodes.py``, without waiting until the nodes are there."""
+    with subprocess.Popen(  # noqa: S603 - our own words
+        [str(python), str(Path(__file__).with_name("nodes.py")), *addresses],
+        env=dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.communicate()
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    """Return the address of a cluster's head, when all of its nodes are there."""
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    assert address.startswith("127.")
+    return address
+
+
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Nodes]:
     python = _python_with_ray()
@@ -89,18 +114,9 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
     token.write_text(secrets.token_hex(32))
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
     environment = {**kept, "RAY_USAGE_STATS_ENABLED": "0"}
-    with subprocess.Popen(  # noqa: S603 - our own words
-        [str(python), str(Path(__file__).with_name("nodes.py")), HEAD, *NODES],
-        env={**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address.startswith(f"{HEAD}:")
-        yield Nodes(python, address, token, environment, process)
-        process.communicate()
+    signed = {**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    with running(python, signed, HEAD, *NODES) as process:
+        yield Nodes(python, address_of(process), token, environment, process)
 
 
 @pytest.fixture

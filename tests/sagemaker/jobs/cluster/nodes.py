@@ -2,25 +2,27 @@
 
 The first address is the head's, which runs no hosts of jobs; each other one is a node's with two
 CPUs. Prints where the head is; then ends the node whose address it reads, as a loss of power would,
-and everything when there is no more to read.
+and everything when there is no more to read. Whether it wants a token its surroundings say.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 
 from ray.cluster_utils import Cluster
 
 MEMORY = {"object_store_memory": 80 << 20}
 
 
-def main(head: str, *others: str) -> None:
+def main(folder: str, head: str, *others: str) -> None:
     cluster = Cluster(
         initialize_head=True,
         head_node_args={
             "node_ip_address": head,
             "num_cpus": 0,
             "include_dashboard": False,
+            "temp_dir": folder,
             **MEMORY,
         },
     )
@@ -37,4 +39,6 @@ def main(head: str, *others: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    # Of its own, and with a short name: it holds sockets.
+    with tempfile.TemporaryDirectory(prefix="ray-") as scratch:
+        main(scratch, *sys.argv[1:])

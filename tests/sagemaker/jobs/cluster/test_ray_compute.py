@@ -14,10 +14,14 @@ from typing import Any
 
 import psutil
 
-from tests.sagemaker.jobs.cluster.conftest import NODES, Nodes
+from tests.sagemaker.jobs.cluster.conftest import NODES, Nodes, address_of, running
 from tests.sagemaker.jobs.conftest import RESOURCES, ROLE, Jobs, channel, processes, until
 from tests.sagemaker.jobs.test_factorization_machines import hyperparameters, ratings, training
 
+CONNECT = (
+    "import sys; from pathlib import Path; from matinee.sagemaker.cluster import connection;"
+    "connection.connect(sys.argv[1], Path(sys.argv[2]))"
+)
 TWO: dict[str, Any] = {"ResourceConfig": {**RESOURCES, "InstanceCount": 2}}
 
 
@@ -35,14 +39,20 @@ def wait_until_all_wait(jobs: Jobs, name: str, count: int = 2) -> None:
 def test_jobs_on_two_nodes(
     nodes: Nodes, cluster_jobs: Jobs, jobs: Jobs, gate: Path, tmp_path: Path
 ) -> None:
-    who_has_no_token_is_refused(nodes, tmp_path)
-    two_hosts_train_on_both_nodes_the_model_they_train_elsewhere(cluster_jobs, jobs)
-    trials_run_on_both_nodes(cluster_jobs, tmp_path / "trials")
-    pipes_are_fed_where_they_are_read(cluster_jobs)
+    open_to_all = {**nodes.environment, "RAY_AUTH_MODE": "disabled"}
+    with running(nodes.python, open_to_all, "127.0.0.5") as process:
+        who_has_no_token_is_refused(nodes, tmp_path)
+        two_hosts_train_on_both_nodes_the_model_they_train_elsewhere(cluster_jobs, jobs)
+        trials_run_on_both_nodes(cluster_jobs, tmp_path / "trials")
+        pipes_are_fed_where_they_are_read(cluster_jobs)
+        a_cluster_that_is_open_to_all_is_refused(nodes, address_of(process))
+    models_are_served_by_the_server(cluster_jobs)
     a_stop_ends_the_processes_in_their_grace(cluster_jobs, gate)
     a_job_waits_for_room_and_not_for_ever(cluster_jobs)
     the_next_server_goes_on_with_what_runs(cluster_jobs, tmp_path / "next")
     a_lost_node_loses_no_training_job(nodes, cluster_jobs, tmp_path / "lost")
+    # Nothing is held for jobs that have ended.
+    assert list(cluster_jobs.server.state.glob("jobs/*/placement.json")) == []
 
 
 def who_has_no_token_is_refused(nodes: Nodes, folder: Path) -> None:
@@ -50,15 +60,30 @@ def who_has_no_token_is_refused(nodes: Nodes, folder: Path) -> None:
         "import sys; from ray._raylet import GcsClient;"
         "GcsClient(address=sys.argv[1]).get_all_node_info()"
     )
+    assert "AuthenticationError" in failure(nodes, program, nodes.address, HOME=str(folder))
+    other = folder / "other"
+    other.touch(0o600)
+    other.write_text("another cluster's")
+    said = failure(nodes, CONNECT, nodes.address, str(other))
+    assert f"the cluster {nodes.address} does not take the token {other}" in said
+
+
+def a_cluster_that_is_open_to_all_is_refused(nodes: Nodes, address: str) -> None:
+    said = failure(nodes, CONNECT, address, str(nodes.token))
+    assert f"the cluster {address} lets in clients without a token" in said
+
+
+def failure(nodes: Nodes, program: str, *words: str, **environment: str) -> str:
+    """Run a program that must fail, and return what it says."""
     done = subprocess.run(  # noqa: S603 - our own words
-        [nodes.python, "-c", program, nodes.address],
-        env={**nodes.environment, "HOME": str(folder)},
+        [nodes.python, "-c", program, *words],
+        env={**nodes.environment, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode != 0
-    assert "AuthenticationError" in done.stderr
+    return done.stderr
 
 
 def two_hosts_train_on_both_nodes_the_model_they_train_elsewhere(
@@ -101,6 +126,14 @@ def pipes_are_fed_where_they_are_read(jobs: Jobs) -> None:
     source = {**channel("train", jobs.uri("piped/")), "InputMode": "Pipe"}
     name = jobs.train({"InputDataConfig": [source]}, read_pipes="train_0,train_1")
     assert jobs.model(jobs.trained(name))["streams"] == {"train_0": "first", "train_1": "first"}
+
+
+def models_are_served_by_the_server(jobs: Jobs) -> None:
+    jobs.put("input/a", "1,2")
+    name = jobs.transform(jobs.put_model({"a": "b"}), ContentType="text/csv")
+    transformed = jobs.transformed(name)
+    assert transformed["TransformJobStatus"] == "Completed", transformed.get("FailureReason")
+    assert not (jobs.folder(name) / "actor.json").exists()
 
 
 def a_stop_ends_the_processes_in_their_grace(jobs: Jobs, gate: Path) -> None:
