@@ -99,7 +99,7 @@ class Placement:
         return {"MATINEE_HOSTS": json.dumps(dict(self.addresses)), **port}
 
 
-def place(folder: Path, host_names: Sequence[str]) -> Placement | None:
+def place(folder: Path, host_names: Sequence[str]) -> Placement:
     """Return where the hosts of a job's folder run: on this machine there is always room."""
     return Placement(hosts.addresses(folder.name, host_names), dict.fromkeys(host_names, "lo"))
 

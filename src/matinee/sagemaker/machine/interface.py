@@ -37,8 +37,7 @@ class Compute(Protocol):
         RetryStrategy does not say so.
     """
 
-    @property
-    def LOSS_RETRIES(self) -> int: ...  # noqa: N802 - a module's constant is one as well
+    LOSS_RETRIES: int
 
     def place(self, folder: Path, host_names: Sequence[str]) -> Placement | None:
         """Reserve room for all hosts of a job, or for none; the same answer every time.

@@ -20,6 +20,8 @@ from tests.sagemaker.jobs.conftest import Jobs, Server
 FOLDER_VARIABLE = "MATINEE_CLUSTER"
 # 127.0.0.1 Ray would take for another address of this machine.
 HEAD, NODES = "127.0.0.2", ("127.0.0.3", "127.0.0.4")
+# Longer than the room of an ended job takes to be free.
+WAIT_S = 20
 ROOT = Path(__file__).parents[4]
 UV = ROOT / ".uv/bin/uv"
 
@@ -129,7 +131,7 @@ def cluster_jobs(nodes: Nodes, object_store: ObjectStore, tmp_path: Path) -> Ite
         python=nodes.python,
         environment=nodes.environment,
     )
-    settings = {"ray": nodes.address, "token_file": str(nodes.token), "wait_seconds": 5}
+    settings = {"ray": nodes.address, "token_file": str(nodes.token), "wait_seconds": WAIT_S}
     (server.state / "cluster.json").write_text(json.dumps(settings))
     caller = Jobs(server, object_store, "matinee")
     try:

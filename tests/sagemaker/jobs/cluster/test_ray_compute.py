@@ -41,6 +41,7 @@ def test_jobs_on_two_nodes(
 ) -> None:
     open_to_all = {**nodes.environment, "RAY_AUTH_MODE": "disabled"}
     with running(nodes.python, open_to_all, "127.0.0.5") as process:
+        too_large = cluster_jobs.train({"ResourceConfig": {**RESOURCES, "InstanceCount": 5}})
         who_has_no_token_is_refused(nodes, tmp_path)
         two_hosts_train_on_both_nodes_the_model_they_train_elsewhere(cluster_jobs, jobs)
         trials_run_on_both_nodes(cluster_jobs, tmp_path / "trials")
@@ -48,11 +49,12 @@ def test_jobs_on_two_nodes(
         a_cluster_that_is_open_to_all_is_refused(nodes, address_of(process))
     models_are_served_by_the_server(cluster_jobs)
     a_stop_ends_the_processes_in_their_grace(cluster_jobs, gate)
-    a_job_waits_for_room_and_not_for_ever(cluster_jobs)
+    a_job_waits_for_room_and_not_for_ever(cluster_jobs, too_large)
     the_next_server_goes_on_with_what_runs(cluster_jobs, tmp_path / "next")
     a_lost_node_loses_no_training_job(nodes, cluster_jobs, tmp_path / "lost")
     # Nothing is held for jobs that have ended.
     assert list(cluster_jobs.server.state.glob("jobs/*/placement.json")) == []
+    assert cluster_jobs.server.end(signal.SIGTERM) == 0
 
 
 def who_has_no_token_is_refused(nodes: Nodes, folder: Path) -> None:
@@ -148,8 +150,7 @@ def a_stop_ends_the_processes_in_their_grace(jobs: Jobs, gate: Path) -> None:
     assert psutil.wait_procs(running, timeout=10)[1] == []
 
 
-def a_job_waits_for_room_and_not_for_ever(jobs: Jobs) -> None:
-    name = jobs.train({"ResourceConfig": {**RESOURCES, "InstanceCount": 5}})
+def a_job_waits_for_room_and_not_for_ever(jobs: Jobs, name: str) -> None:
     described = jobs.trained(name)
     assert [item["Status"] for item in described["SecondaryStatusTransitions"]] == [
         *("Starting", "Failed")
