@@ -38,8 +38,9 @@ def settings(put: Put, bucket: str) -> Settings:
 def inputs(put: Put, settings: Settings, tmp_path: Path) -> dict[str, Any]:
     """A run up to predictions that are always half a star too high."""
     preprocessed = preprocess(settings, {"run": "matinee-1"})
+    [part] = preprocessed["ratings"]["test"]
     path = tmp_path / "test.parquet"
-    Objects().download(preprocessed["ratings"]["test"], path)
+    Objects().download(part["uri"], path)
     stars = pq.read_table(path).column("stars").to_pylist()
     uri = put(
         "runs/matinee-1/predict/p-1/test_0.protobuf.out", lines(*(star + 0.5 for star in stars))
@@ -77,7 +78,8 @@ def test_the_mean_is_that_of_the_training_ratings(
     metrics = Objects().read_json(evaluate(settings, inputs)["metrics"])
     stars = {}
     for split in ("train", "test"):
-        Objects().download(inputs["preprocessed"]["ratings"][split], tmp_path / "split")
+        [part] = inputs["preprocessed"]["ratings"][split]
+        Objects().download(part["uri"], tmp_path / "split")
         stars[split] = pq.read_table(tmp_path / "split").column("stars").to_numpy()
     off = stars["test"].astype("f8") - stars["train"].astype("f8").mean()
     assert metrics["mean"]["mse"] == pytest.approx(np.mean(off**2))

@@ -22,7 +22,8 @@ from matinee.workflow.malformed import (
     WRONG_FIELD_COUNT,
 )
 from matinee.workflow.objects import Objects
-from matinee.workflow.preprocess import SPLITS, Preprocessed, preprocess, thresholds
+from matinee.workflow.parts import SPLITS, Preprocessed
+from matinee.workflow.preprocess import preprocess, thresholds
 from matinee.workflow.settings import Settings
 from tests.workflow.conftest import as_csv, grid
 
@@ -72,7 +73,8 @@ def ratings_of(outputs: Preprocessed, folder: Path) -> dict[tuple[str, str], tup
     return {
         (customers[row["customer"]], videos[row["video"]]): (split, row["stars"])
         for split in SPLITS
-        for row in table(outputs["ratings"][split], folder)
+        for part in outputs["ratings"][split]
+        for row in table(part["uri"], folder)
     }
 
 
@@ -134,7 +136,8 @@ def test_the_order_of_rows_and_files_changes_no_byte(step: Step, put: Put) -> No
             ratings=put("ratings/", "").rstrip("/"),
             columns=TITLED,
         )
-        uris = [*outputs["ratings"].values(), outputs["customers"], outputs["videos"]]
+        parts = [part["uri"] for split in SPLITS for part in outputs["ratings"][split]]
+        uris = [*parts, outputs["customers"], outputs["videos"]]
         digests.append([hashlib.sha256(Objects().read(uri)).hexdigest() for uri in uris])
     assert digests[0] == digests[1]
 

@@ -12,7 +12,8 @@ import pytest
 from matinee.fm import artifact
 from matinee.fm.model import Model
 from matinee.workflow.errors import EvaluationError
-from matinee.workflow.preprocess import Preprocessed, preprocess
+from matinee.workflow.parts import Preprocessed
+from matinee.workflow.preprocess import preprocess
 from matinee.workflow.recommend import recommend
 from matinee.workflow.settings import Settings
 from tests.workflow.conftest import as_csv

@@ -84,6 +84,25 @@ def test_the_validation_ratings_are_the_test_channel() -> None:
     assert channels == {"train": PREPARED["train"], "test": PREPARED["validate"]}
 
 
+def distributions(request: dict[str, Any]) -> dict[str, str]:
+    return {
+        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3DataDistributionType"]
+        for channel in request["InputDataConfig"]
+    }
+
+
+def test_several_instances_share_the_training_ratings_alone() -> None:
+    one, two = settings(), settings(training_instance_count=2)
+    for build, inner in ((training_request, None), (tuning_request, "TrainingJobDefinition")):
+        alone, shared = (build(chosen, PREPARED, name="n", image=IMAGE) for chosen in (one, two))
+        if inner:
+            alone, shared = alone[inner], shared[inner]
+        assert alone["ResourceConfig"]["InstanceCount"] == 1
+        assert distributions(alone) == {"train": "FullyReplicated", "test": "FullyReplicated"}
+        assert shared["ResourceConfig"]["InstanceCount"] == 2
+        assert distributions(shared) == {"train": "ShardedByS3Key", "test": "FullyReplicated"}
+
+
 def test_the_seed_travels_in_the_environment_and_the_search() -> None:
     request = tuning_request(settings(seed=7), PREPARED, name="n", image=IMAGE)
     assert request["TrainingJobDefinition"]["Environment"] == {"MATINEE_SEED": "7"}

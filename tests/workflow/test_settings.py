@@ -60,6 +60,11 @@ def test_a_zero_is_a_value_and_not_the_presets() -> None:
         ({"tuning_ranges": {"bias_wd": [0, 5, "Logarithmic"]}}, "above 0, not 0"),
         ({"tuning_ranges": {"bias_wd": [0, 1, "ReverseLogarithmic"]}}, "not 0 and 1"),
         ({"solver": "mcmc"}, "solver needs an image of matinee-fm"),
+        (
+            {"preset": "bayesian", "training_instance_count": 2},
+            "training_instance_count 2: the solver mcmc trains on one instance, only adam on",
+        ),
+        ({"image": "matinee-fm", "solver": "sgd", "training_instance_count": 3}, "solver sgd"),
         ({"tuning_ranges": {"num_factors": [4, 8]}}, "'num_factors'] needs an image of matinee-fm"),
     ],
 )

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from matinee.workflow.baselines import errors, fit_biases
 from matinee.workflow.errors import EvaluationError
 from matinee.workflow.objects import Objects
+from matinee.workflow.parts import Preprocessed
 from matinee.workflow.prepare import Prepared, Ratings, read_ratings
-from matinee.workflow.preprocess import Preprocessed
 from matinee.workflow.recommend import recommend
 from matinee.workflow.settings import Settings
 
@@ -175,7 +175,10 @@ def _ratings(objects: Objects, preprocessed: Preprocessed) -> dict[str, Ratings]
     with tempfile.TemporaryDirectory(prefix="matinee-evaluate-") as scratch:
         path = Path(scratch) / "ratings.parquet"
         ratings = {}
-        for split, uri in preprocessed["ratings"].items():
-            objects.download(uri, path)
-            ratings[split] = read_ratings(path)
+        for split, parts in preprocessed["ratings"].items():
+            columns = []
+            for part in parts:
+                objects.download(part["uri"], path)
+                columns.append(read_ratings(path, part["uri"]))
+            ratings[split] = Ratings(*map(np.concatenate, zip(*columns, strict=True)))
         return ratings

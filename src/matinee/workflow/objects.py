@@ -116,15 +116,20 @@ class Objects:
                 Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json"
             )
 
+    def delete(self, uri: str) -> None:
+        """Delete an object, if it is there."""
+        bucket, key = split_uri(uri)
+        with _naming(uri, "delete"):
+            self._client.delete_object(Bucket=bucket, Key=key)
+
     def delete_folder(self, folder: str) -> int:
         """Delete all objects below a folder; return how many there were."""
-        bucket, key = split_uri(folder)
+        _, key = split_uri(folder)
         if not key.strip("/"):
             raise ObjectsError(f"{folder} is a whole bucket: matinee empties folders only")
         uris = self.list(folder)
-        with _naming(folder, "delete"):
-            for uri in uris:
-                self._client.delete_object(Bucket=bucket, Key=split_uri(uri)[1])
+        for uri in uris:
+            self.delete(uri)
         return len(uris)
 
     def _exists(self, bucket: str, key: str) -> bool:

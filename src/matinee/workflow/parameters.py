@@ -76,6 +76,8 @@ HYPERPARAMETERS: dict[str, tuple[Mapping[str, Any], Any, str]] = {
 OF_MATINEE_FM = frozenset(
     {"solver", "burn_in", "learning_rate", "regularization", "init_sigma", "num_models"}
 )
+# Of the solvers, the ones that several instances cannot share.
+ONE_HOST_SOLVERS = frozenset({"sgd", "mcmc"})
 
 # Amazon SageMaker Developer Guide, "Tune a Factorization Machines Model": all are numbers.
 _TUNABLE = {"epochs", "mini_batch_size"} | {
@@ -302,6 +304,14 @@ PARAMETERS: dict[str, Parameter] = {
             "training_instance_type",
             {"type": "string", "pattern": _INSTANCE_TYPE},
             "Instance type of training jobs.",
+            _MACHINES,
+        ),
+        Parameter(
+            "training_instance_count",
+            1,
+            {**_POSITIVE_INTEGER, "maximum": 20},
+            "Instances of a training job; of several, each gets an equal share of the training"
+            " ratings.",
             _MACHINES,
         ),
         _decided_by_preset(

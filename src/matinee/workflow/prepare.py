@@ -1,33 +1,40 @@
 """The prepare step: from the split ratings to what SageMaker's Factorization Machines read.
 
 One-hot of customer and video side by side, customers first, and the stars as label, as
-RecordIO-protobuf: `train/` and `validate/` one object each, `test/` one object per 10,000 ratings
-so that a batch transform job never meets its payload limit. Refuses ratings that do not fit the
-counts of the preprocess step.
+RecordIO-protobuf. `prepare_part` turns one part of a split into its objects, whatever became of the
+others: so parts may be prepared one after the other, by processes of this machine, by mapped tasks
+or by a cluster, and one again when it failed, with the same bytes. `gather` ends the step once all
+are done. Refuses ratings that do not fit the counts of the preprocess step.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import starmap
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from matinee import recordio
-from matinee.workflow.errors import ObjectsError
+from matinee.workflow.errors import ObjectsError, RatingsError
 from matinee.workflow.objects import Objects
+from matinee.workflow.parts import SPLITS, TEST_CHUNK_ROWS, Preprocessed
 from matinee.workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-TEST_CHUNK_ROWS = 10_000
-# Rows held in memory at a time.
+# Rows encoded at a time.
 _BLOCK_ROWS = 262_144
+_COLUMNS = {"customer": pa.int32(), "video": pa.int32(), "stars": pa.float32()}
 
 
 class Prepared(TypedDict):
@@ -42,68 +49,252 @@ class Prepared(TypedDict):
     test_chunks: list[int]
 
 
+class PartName(TypedDict):
+    """A part of a split, by its number from 0."""
+
+    split: str
+    number: int
+
+
+class PreparedPart(PartName):
+    """A part whose objects are written, and how many ratings they hold."""
+
+    rows: int
+
+
 class Ratings(NamedTuple):
-    """The ratings of a split; each of shape (n,)."""
+    """Some ratings of a split; each of shape (n,)."""
 
     customer: NDArray[np.int32]
     video: NDArray[np.int32]
     stars: NDArray[np.float32]
 
 
-def prepare(settings: Settings, inputs: dict[str, Any]) -> Prepared:
-    """Encode the three splits.
+class Shard(NamedTuple):
+    """One object: its name in the split's folder, and which rows of the part it holds."""
+
+    name: str
+    start: int
+    stop: int
+
+
+Progress = Callable[[PreparedPart, int, int], None]
+
+
+def prepare(
+    settings: Settings,
+    inputs: dict[str, Any],
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Encode the three splits on this machine.
 
     Parameters
     ----------
     settings : Settings
     inputs : dict
         What `preprocess` returned.
+    workers : int
+        Processes to share the parts among; 1 prepares them in this one.
+    progress : callable, optional
+        Called with each part that is done, how many are, and how many there are; by default they
+        are logged.
 
     Returns
     -------
     Prepared
-        Folders `train`, `validate` and `test` (objects `test_0.protobuf`, `test_1.protobuf`, ...),
-        `feature_dim` (customers + videos) and the rows of each of the test objects, in order.
+        As of `gather`.
 
     Raises
     ------
     ObjectsError
-        If an input is missing or holds another number of ratings than `preprocess` counted.
+        If a part is missing, unreadable or not as `preprocess` left it.
+    RatingsError
+        If a part is empty, or there are fewer training ratings than instances.
+    """
+    preprocessed = cast("Preprocessed", inputs)
+    report = progress or _log
+    names = part_names(settings, preprocessed)
+    done: list[PreparedPart] = []
+    if workers == 1:
+        for name in names:
+            done.append(prepare_part(settings, preprocessed, **name))
+            report(done[-1], len(done), len(names))
+        return gather(settings, preprocessed, done)
+    # Spawned, as a fork would copy this process's threads and connections in any state.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        tasks = [pool.submit(prepare_part, settings, preprocessed, **name) for name in names]
+        try:
+            for task in as_completed(tasks):
+                done.append(task.result())
+                report(done[-1], len(done), len(names))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return gather(settings, preprocessed, done)
+
+
+def part_names(settings: Settings, preprocessed: Preprocessed) -> list[PartName]:
+    """Return all parts of all splits.
+
+    Raises
+    ------
+    RatingsError
+        If one is empty, or there are fewer training ratings than instances to train on.
+    ObjectsError
+        If the parts of a split are not as many ratings as there are.
+    """
+    for split in SPLITS:
+        parts, count = preprocessed["ratings"][split], preprocessed["rating_counts"][split]
+        for part in parts:
+            if part["rows"] < 1:
+                raise RatingsError(f"{part['uri']} is a part of {split} without ratings")
+        rows = sum(part["rows"] for part in parts)
+        if rows != count:
+            raise ObjectsError(
+                f"the {len(parts)} parts of {split} have {rows} ratings, but preprocessing counted"
+                f" {count}"
+            )
+    train = preprocessed["rating_counts"]["train"]
+    if train < settings.training_instance_count:
+        raise RatingsError(
+            f"{train} training ratings are too few for training_instance_count"
+            f" {settings.training_instance_count}: every instance needs one"
+        )
+    return [
+        {"split": split, "number": number}
+        for split in SPLITS
+        for number in range(len(preprocessed["ratings"][split]))
+    ]
+
+
+def prepare_part(
+    settings: Settings, preprocessed: Preprocessed, split: str, number: int
+) -> PreparedPart:
+    """Encode one part; doing so again writes the same objects with the same bytes.
+
+    Parameters
+    ----------
+    settings : Settings
+    preprocessed : Preprocessed
+    split : str
+        "train", "validate" or "test".
+    number : int
+        Of the part, from 0.
+
+    Returns
+    -------
+    PreparedPart
+
+    Raises
+    ------
+    ObjectsError
+        If the part is missing, unreadable, or holds another number of ratings, other columns, or
+        indexes that the counts of customers and videos rule out. Nothing of it is written then.
     """
     objects = Objects()
-    run = inputs["run"]
-    folder = f"{settings.folder(run)}/prepare"
-    customers, videos = inputs["customer_count"], inputs["video_count"]
-    counts: dict[str, int] = inputs["rating_counts"]
-    objects.delete_folder(folder)
+    part = preprocessed["ratings"][split][number]
+    counts = preprocessed["customer_count"], preprocessed["video_count"]
+    folder = _folder(settings, preprocessed, split)
     with tempfile.TemporaryDirectory(prefix="matinee-prepare-") as scratch_name:
-        scratch = Path(scratch_name)
-        for split in ("train", "validate", "test"):
-            source = scratch / f"{split}.parquet"
-            objects.download(inputs["ratings"][split], source)
-            rated = read_ratings(source)
-            rows = len(rated.stars)
-            if rows != counts[split]:
-                raise ObjectsError(
-                    f"{inputs['ratings'][split]} has {rows} ratings, but preprocessing counted"
-                    f" {counts[split]}"
-                )
-            chunks = _chunks(rows, split)
-            for name, start, stop in chunks:
-                path = scratch / name
-                _encode(rated, start, stop, customers, videos, path)
-                objects.upload(path, f"{folder}/{split}/{name}")
-                path.unlink()
-            logger.info("%s: %d ratings in %d objects", split, rows, len(chunks))
+        source = Path(scratch_name) / "part.parquet"
+        objects.download(part["uri"], source)
+        rated = read_ratings(source, part["uri"])
+        _check(rated, part["uri"], part["rows"], *counts)
+        for shard in shards(preprocessed, split, number, settings.training_instance_count):
+            path = Path(scratch_name) / shard.name
+            _encode(rated, shard, *counts, path)
+            objects.upload(path, folder + shard.name)
+            path.unlink()
+    return {"split": split, "number": number, "rows": part["rows"]}
+
+
+def gather(
+    settings: Settings, preprocessed: Preprocessed, done: Iterable[PreparedPart]
+) -> Prepared:
+    """End the step: check that every part is there, and remove what an earlier try left.
+
+    Parameters
+    ----------
+    settings : Settings
+    preprocessed : Preprocessed
+    done : iterable of PreparedPart
+        What `prepare_part` returned for each part, in any order.
+
+    Returns
+    -------
+    Prepared
+        Folders `train`, `validate` and `test`, of objects `train_00000.protobuf`,
+        `validate_00000.protobuf` and `test_0.protobuf` and so on, which are the split one after
+        the other; `feature_dim` (customers + videos) and the rows of each of the test objects.
+
+    Raises
+    ------
+    ObjectsError
+        If a part is missing, was prepared with other counts, or its objects are gone.
+    """
+    objects = Objects()
+    expected = part_names(settings, preprocessed)
+    rows = {(part["split"], part["number"]): part["rows"] for part in done}
+    for name in expected:
+        part = preprocessed["ratings"][name["split"]][name["number"]]
+        prepared = rows.pop((name["split"], name["number"]), None)
+        if prepared != part["rows"]:
+            raise ObjectsError(
+                f"{part['uri']} has {part['rows']} ratings, but"
+                f" {'none' if prepared is None else prepared} of them were prepared"
+            )
+    if rows:
+        raise ObjectsError(f"parts were prepared that preprocessing does not know: {[*rows]}")
+    chunks: dict[str, list[Shard]] = {split: [] for split in SPLITS}
+    for name in expected:
+        chunks[name["split"]] += shards(
+            preprocessed, **name, instance_count=settings.training_instance_count
+        )
+    for split in SPLITS:
+        folder = _folder(settings, preprocessed, split)
+        found = set(objects.list(folder))
+        for shard in chunks[split]:
+            if folder + shard.name not in found:
+                raise ObjectsError(f"{folder}{shard.name} is gone, though it was prepared")
+        for uri in sorted(found - {folder + shard.name for shard in chunks[split]}):
+            objects.delete(uri)
     return {
-        "run": run,
-        "train": f"{folder}/train/",
-        "validate": f"{folder}/validate/",
-        "test": f"{folder}/test/",
-        "feature_dim": customers + videos,
-        "rating_counts": counts,
-        "test_chunks": [stop - start for _, start, stop in _chunks(counts["test"], "test")],
+        "run": preprocessed["run"],
+        "train": _folder(settings, preprocessed, "train"),
+        "validate": _folder(settings, preprocessed, "validate"),
+        "test": _folder(settings, preprocessed, "test"),
+        "feature_dim": preprocessed["customer_count"] + preprocessed["video_count"],
+        "rating_counts": preprocessed["rating_counts"],
+        "test_chunks": [shard.stop - shard.start for shard in chunks["test"]],
     }
+
+
+def shards(preprocessed: Preprocessed, split: str, number: int, instance_count: int) -> list[Shard]:
+    """Return the objects of a part, in order.
+
+    A training part becomes as many objects as there are instances to train on, alike but for one
+    row, so that all get as much whichever object goes to which; a validation part becomes one, and
+    a test part one per 10,000 ratings, so that a batch transform job never meets its payload limit.
+    """
+    counts = [
+        _shard_count(split, part["rows"], instance_count) for part in preprocessed["ratings"][split]
+    ]
+    rows, count, first = (
+        preprocessed["ratings"][split][number]["rows"],
+        counts[number],
+        sum(counts[:number]),
+    )
+    if split == "test":
+        bounds = [*range(0, rows, TEST_CHUNK_ROWS), rows]
+    else:
+        bounds = [rows * shard // count for shard in range(count + 1)]
+    names = (
+        f"test_{place}.protobuf" if split == "test" else f"{split}_{place:05d}.protobuf"
+        for place in range(first, first + count)
+    )
+    return list(starmap(Shard, zip(names, bounds[:-1], bounds[1:], strict=True)))
 
 
 def one_hot(
@@ -134,27 +325,80 @@ def one_hot(
     )
 
 
-def read_ratings(path: Path) -> Ratings:
-    """Read one split of `preprocess`, in its order."""
-    table = pq.read_table(path)
+def read_ratings(path: Path, source: str) -> Ratings:
+    """Read one part of `preprocess`, in its order.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    source : str
+        The URI it came from, for messages.
+
+    Raises
+    ------
+    ObjectsError
+        If it is not a Parquet file with the columns of a part.
+    """
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ObjectsError(f"cannot read {source}: {error}") from error
+    found = dict(zip(table.column_names, table.schema.types, strict=True))
+    if found != _COLUMNS or any(column.null_count for column in table.columns):
+        raise ObjectsError(
+            f"{source} has the columns {_described(found)}, or nulls in them, not"
+            f" {_described(_COLUMNS)} without nulls"
+        )
     return Ratings(*(table.column(name).to_numpy() for name in Ratings._fields))
 
 
-def _chunks(rows: int, split: str) -> list[tuple[str, int, int]]:
-    """Return the objects of a split: name, first row, row after the last."""
-    if split != "test":
-        return [(f"{split}.protobuf", 0, rows)]
-    return [
-        (f"test_{number}.protobuf", start, min(start + TEST_CHUNK_ROWS, rows))
-        for number, start in enumerate(range(0, rows, TEST_CHUNK_ROWS))
-    ]
+def _described(columns: dict[str, pa.DataType]) -> str:
+    return ", ".join(f"{name} {type_}" for name, type_ in columns.items())
+
+
+def _folder(settings: Settings, preprocessed: Preprocessed, split: str) -> str:
+    return f"{settings.folder(preprocessed['run'])}/prepare/{split}/"
+
+
+def _shard_count(split: str, rows: int, instance_count: int) -> int:
+    if split == "test":
+        return -(-rows // TEST_CHUNK_ROWS)
+    return min(rows, instance_count) if split == "train" else 1
+
+
+def _check(rated: Ratings, uri: str, rows: int, customer_count: int, video_count: int) -> None:
+    if len(rated.stars) != rows:
+        raise ObjectsError(
+            f"{uri} has {len(rated.stars)} ratings, but preprocessing counted {rows}"
+        )
+    for name, indexes, count in (
+        ("customer", rated.customer, customer_count),
+        ("video", rated.video, video_count),
+    ):
+        for index in (int(indexes.min()), int(indexes.max())):
+            if not 0 <= index < count:
+                raise ObjectsError(
+                    f"{uri} has a rating of {name} {index}, but there are only 0 to {count - 1}"
+                )
 
 
 def _encode(
-    rated: Ratings, start: int, stop: int, customer_count: int, video_count: int, path: Path
+    rated: Ratings, shard: Shard, customer_count: int, video_count: int, path: Path
 ) -> None:
     with path.open("wb") as file:
-        for first in range(start, stop, _BLOCK_ROWS):
-            rows = slice(first, min(first + _BLOCK_ROWS, stop))
+        for first in range(shard.start, shard.stop, _BLOCK_ROWS):
+            rows = slice(first, min(first + _BLOCK_ROWS, shard.stop))
             features = one_hot(rated.customer[rows], rated.video[rows], customer_count, video_count)
             file.write(recordio.encode(features, rated.stars[rows]))
+
+
+def _log(part: PreparedPart, done: int, total: int) -> None:
+    logger.info(
+        "%s, part %d: %d ratings; %d of %d parts are prepared",
+        part["split"],
+        part["number"],
+        part["rows"],
+        done,
+        total,
+    )

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -23,26 +24,13 @@ from matinee.workflow.errors import RatingsError
 from matinee.workflow.loading import load
 from matinee.workflow.malformed import MalformedRows
 from matinee.workflow.objects import Objects
+from matinee.workflow.parts import PART_ROWS, SPLITS, Part, Preprocessed
 from matinee.workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "validate", "test")
 MEMORY_LIMIT = "2GB"
 _ROW_GROUP_ROWS = 2**17
-
-
-class Preprocessed(TypedDict):
-    """What `preprocess` hands on: URIs, and the counts that the next steps check themselves by."""
-
-    run: str
-    ratings: dict[str, str]
-    customers: str
-    videos: str
-    report: str
-    customer_count: int
-    video_count: int
-    rating_counts: dict[str, int]
 
 
 # The filters count the usable rows before duplicates go, as the published example does.
@@ -108,7 +96,9 @@ where split = $split order by hash, customer, video
 """
 
 
-def preprocess(settings: Settings, inputs: dict[str, Any]) -> Preprocessed:
+def preprocess(
+    settings: Settings, inputs: dict[str, Any], *, part_rows: int = PART_ROWS
+) -> Preprocessed:
     """Read the ratings and write splits, index tables and the report.
 
     Parameters
@@ -116,11 +106,13 @@ def preprocess(settings: Settings, inputs: dict[str, Any]) -> Preprocessed:
     settings : Settings
     inputs : dict
         `run`, the run's name.
+    part_rows : int
+        Rows of every part of a split but its last.
 
     Returns
     -------
     Preprocessed
-        URIs of the `ratings` by split (Parquet: customer and video indexes, stars; in the order of
+        Parts of the `ratings` by split (Parquet: customer and video indexes, stars; in the order of
         their hash), `customers` and `videos` (Parquet: index, id, ratings; title) and the `report`
         (JSON), and how many of each there are.
 
@@ -163,14 +155,19 @@ def preprocess(settings: Settings, inputs: dict[str, Any]) -> Preprocessed:
             "seed": settings.seed,
         }
         tables = {
-            **{f"ratings/{split}": (_ONE_SPLIT, {"split": split}) for split in SPLITS},
-            "customers": ("select * from customers order by index", {}),
-            "videos": ("select * from videos order by index", {}),
+            "customers": "select * from customers order by index",
+            "videos": "select * from videos order by index",
         }
-        for name, (query, arguments) in tables.items():
+        for name, query in tables.items():
             path = scratch / "table.parquet"
-            _write_parquet(database, query, arguments, path)
+            _write_parquet(database.sql(query).to_arrow_reader(_ROW_GROUP_ROWS), path)
             objects.upload(path, f"{folder}/{name}.parquet")
+        ratings = {
+            split: _write_parts(
+                database, objects, split, f"{folder}/ratings/{split}", scratch, part_rows
+            )
+            for split in SPLITS
+        }
         objects.write_json(report, f"{folder}/report.json")
     logger.info("malformed rows: %s", malformed.describe() or "none")
     for step in funnel:
@@ -179,7 +176,7 @@ def preprocess(settings: Settings, inputs: dict[str, Any]) -> Preprocessed:
         )
     return {
         "run": run,
-        "ratings": {split: f"{folder}/ratings/{split}.parquet" for split in SPLITS},
+        "ratings": ratings,
         "customers": f"{folder}/customers.parquet",
         "videos": f"{folder}/videos.parquet",
         "report": f"{folder}/report.json",
@@ -275,13 +272,45 @@ def _histogram(database: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return {f"{stars:g}": count for stars, count in rows}
 
 
-def _write_parquet(
-    database: duckdb.DuckDBPyConnection, query: str, arguments: dict[str, str], path: Path
-) -> None:
-    """Write a query's rows; row groups have a fixed size, so equal rows are equal bytes."""
-    reader: pa.RecordBatchReader = database.sql(query, params=arguments).to_arrow_reader(
-        _ROW_GROUP_ROWS
-    )
+def _write_parts(
+    database: duckdb.DuckDBPyConnection,
+    objects: Objects,
+    split: str,
+    folder: str,
+    scratch: Path,
+    part_rows: int,
+) -> list[Part]:
+    """Write a split's ratings, cut after every `part_rows` of them."""
+    query = database.sql(_ONE_SPLIT, params={"split": split})
+    reader: pa.RecordBatchReader = query.to_arrow_reader(min(_ROW_GROUP_ROWS, part_rows))
+    parts: list[Part] = []
+    for number, batches in enumerate(_cut(reader, part_rows)):
+        path = scratch / "part.parquet"
+        _write_parquet(pa.RecordBatchReader.from_batches(reader.schema, batches), path)
+        uri = f"{folder}/part-{number:05d}.parquet"
+        objects.upload(path, uri)
+        parts.append({"uri": uri, "rows": pa.parquet.read_metadata(path).num_rows})
+    return parts
+
+
+def _cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[list[pa.RecordBatch]]:
+    """Deal batches out into lists of so many rows; the last may have fewer."""
+    part: list[pa.RecordBatch] = []
+    missing = rows
+    for batch in batches:
+        rest = batch
+        while rest.num_rows >= missing:
+            yield [*part, rest.slice(0, missing)]
+            rest, part, missing = rest.slice(missing), [], rows
+        if rest.num_rows:
+            part.append(rest)
+            missing -= rest.num_rows
+    if part:
+        yield part
+
+
+def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
+    """Write rows; row groups have a fixed size, so equal rows are equal bytes."""
     with pa.parquet.ParquetWriter(path, reader.schema) as writer:
         for batch in reader:
             writer.write_batch(batch)

@@ -20,8 +20,8 @@ from matinee.fm import FactorizationMachine
 from matinee.fm.errors import ArtifactError
 from matinee.workflow.errors import EvaluationError
 from matinee.workflow.objects import Objects
+from matinee.workflow.parts import Preprocessed
 from matinee.workflow.prepare import read_ratings
-from matinee.workflow.preprocess import Preprocessed
 
 
 class Recommendation(TypedDict):
@@ -146,8 +146,9 @@ def _seen(
     """Return the videos that the customer rated, in any split, ascending."""
     videos = []
     path = scratch / "ratings.parquet"
-    for uri in preprocessed["ratings"].values():
-        objects.download(uri, path)
-        rated = read_ratings(path)
-        videos.append(rated.video[rated.customer == customer])
+    for parts in preprocessed["ratings"].values():
+        for part in parts:
+            objects.download(part["uri"], path)
+            rated = read_ratings(path, part["uri"])
+            videos.append(rated.video[rated.customer == customer])
     return np.unique(np.concatenate(videos))

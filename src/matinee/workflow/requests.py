@@ -165,13 +165,14 @@ def _training(settings: Settings, prepared: Prepared, *, image: str, output: str
         "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
         "RoleArn": settings.role,
         "InputDataConfig": [
-            _channel("train", prepared["train"]),
+            # A host trains on the objects of its own, and all measure the whole validation split.
+            _channel("train", prepared["train"], shard=settings.training_instance_count > 1),
             _channel("test", prepared["validate"]),
         ],
         "OutputDataConfig": {"S3OutputPath": output},
         "ResourceConfig": {
             "InstanceType": settings.training_instance_type,
-            "InstanceCount": 1,
+            "InstanceCount": settings.training_instance_count,
             "VolumeSizeInGB": settings.training_volume_gb,
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": settings.training_max_seconds},
@@ -180,14 +181,14 @@ def _training(settings: Settings, prepared: Prepared, *, image: str, output: str
     }
 
 
-def _channel(name: str, uri: str) -> dict[str, Any]:
+def _channel(name: str, uri: str, *, shard: bool = False) -> dict[str, Any]:
     return {
         "ChannelName": name,
         "DataSource": {
             "S3DataSource": {
                 "S3DataType": "S3Prefix",
                 "S3Uri": uri,
-                "S3DataDistributionType": "FullyReplicated",
+                "S3DataDistributionType": "ShardedByS3Key" if shard else "FullyReplicated",
             }
         },
         "ContentType": RECORDIO,

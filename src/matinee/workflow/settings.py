@@ -16,6 +16,7 @@ from typing import Any
 from matinee.workflow.parameters import (
     HYPERPARAMETERS,
     OF_MATINEE_FM,
+    ONE_HOST_SOLVERS,
     PARAMETERS,
     PRESETS,
     TUNABLE_BY_MATINEE_FM,
@@ -59,6 +60,7 @@ class Settings:
     tuning_jobs: int
     tuning_parallel_jobs: int
     training_instance_type: str
+    training_instance_count: int
     training_volume_gb: int
     training_max_seconds: int
     transform_instance_type: str
@@ -136,6 +138,11 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
             " does not tune it"
             for name in sorted(TUNABLE_BY_MATINEE_FM & complete["tuning_ranges"].keys())
         ]
+    if complete["training_instance_count"] > 1 and complete["solver"] in ONE_HOST_SOLVERS:
+        problems.append(
+            f"training_instance_count {complete['training_instance_count']}: the solver"
+            f" {complete['solver']} trains on one instance, only adam on several"
+        )
     for name, (low, high, *scaling) in complete["tuning_ranges"].items():
         problems.extend(_range_problems(name, low, high, scaling))
     return problems
