@@ -171,7 +171,8 @@ def whole_frames(data: bytes) -> int:
 def payload_sizes(octets: Octets, offsets: Integers) -> Integers:
     """Read the payload length of each frame that begins at `offsets` (int64, bytes)."""
     words = octets[: octets.size // 4 * 4].view("<u4")
-    return words[offsets // 4 + 1].astype(numpy.int64)
+    sizes: Integers = words[(offsets >> 2) + 1].astype(numpy.int64)
+    return sizes
 
 
 def _chained_frames(octets: Octets, start: int) -> Integers | None:
@@ -187,14 +188,14 @@ def _chained_frames(octets: Octets, start: int) -> Integers | None:
     if starts.size == 0 or starts[0] != first:
         return None
     sizes = words[starts + 1].astype(numpy.int64)
-    following = starts + 2 + (sizes + 3) // 4
+    following = starts + 2 + ((sizes + 3) >> 2)
     if (
         sizes.max() > MAXIMUM_PAYLOAD
         or following[-1] > words.size
         or not numpy.array_equal(following[:-1], starts[1:])
     ):
         return None
-    used = sizes % 4
+    used = sizes & 3
     padded = used > 0
     if (words[following[padded] - 1].astype(numpy.int64) >> (8 * used[padded])).any():
         return None
