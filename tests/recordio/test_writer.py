@@ -5,9 +5,9 @@ from typing import Any
 import numpy
 import pytest
 import scipy.sparse
-from hypothesis import given
+from hypothesis import given, strategies
 
-from matinee.recordio import encode, frame
+from matinee.recordio import decode, encode, encode_one_hot, frame
 from matinee.recordio.writer import BLOCK_ROWS
 from tests.recordio.protobuf import labelled_matrices, record_of
 
@@ -63,6 +63,69 @@ def test_rows_beyond_a_block_follow_on() -> None:
     pieces = [slice(first, first + 1_000) for first in range(0, rows, 1_000)]
     each = [encode(features[piece], labels[piece]) for piece in pieces]
     assert encode(features, labels) == b"".join(each)
+
+
+@given(labelled_matrices(sparse=True), strategies.integers(64, 300))
+def test_many_rows_of_few_kinds_are_written_as_each_is_alone(
+    drawn: tuple[Any, Any], times: int
+) -> None:
+    features, labels = drawn
+    counts = numpy.tile(numpy.diff(features.indptr), times)
+    bounds = numpy.concatenate([[0], numpy.cumsum(counts)])
+    parts = numpy.tile(features.data, times), numpy.tile(features.indices, times), bounds
+    many = scipy.sparse.csr_matrix(parts, shape=(counts.size, features.shape[1]))
+    many_labels = None if labels is None else numpy.tile(labels, times)
+    assert encode(many, many_labels) == encode(features, labels) * times
+
+
+@given(strategies.integers(0, 2**32 - 1), strategies.sampled_from([200, 20_000, 2**35]))
+def test_random_rows_are_those_that_protobuf_writes(seed: int, width: int) -> None:
+    rng = numpy.random.default_rng(seed)
+    # Lengths on both sides of one byte, in the record and in each of its fields.
+    counts = rng.integers(0, 60, 40)
+    bounds = numpy.concatenate([[0], numpy.cumsum(counts)])
+    keys = (width * rng.random(bounds[-1]) ** 4).astype(numpy.int64)
+    values = rng.standard_normal(bounds[-1], dtype=numpy.float32)
+    features = scipy.sparse.csr_matrix((values, keys, bounds), shape=(40, width))
+    labels = rng.integers(1, 6, 40).astype(numpy.float32)
+    records = (record_of(features, row, labels) for row in range(40))
+    data = encode(features, labels)
+    assert data == b"".join(frame(record.SerializeToString()) for record in records)
+    back = decode(data)
+    assert isinstance(back.features, scipy.sparse.csr_matrix)
+    assert (back.features.indptr == features.indptr).all()
+    assert (back.features.indices == features.indices).all()
+    assert (back.features.data == features.data).all()
+    assert back.labels is not None
+    assert (back.labels == labels).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint64"])
+def test_one_hot_rows_are_their_matrix(count: int, dtype: str) -> None:
+    rows, width = 300, 20_000
+    keys = (numpy.arange(rows * count) * 7_919 % width).reshape(rows, count).astype(dtype)
+    labels = numpy.arange(rows, dtype=numpy.float32)
+    bounds = numpy.arange(rows + 1) * count
+    ones = numpy.ones(rows * count, dtype=numpy.float32)
+    matrix = scipy.sparse.csr_matrix((ones, keys.reshape(-1), bounds), shape=(rows, width))
+    assert encode_one_hot(keys, width, labels) == encode(matrix, labels)
+    assert encode_one_hot(keys, width) == encode(matrix)
+
+
+@pytest.mark.parametrize(
+    ("keys", "width", "problem"),
+    [
+        (numpy.array([[0, 5]]), 5, "keys from 0 to 5 for a width of 5"),
+        (numpy.array([[-1, 0]]), 5, "keys from -1 to 0 for a width of 5"),
+        (numpy.empty((1, 0), dtype=numpy.int64), 0, "for a width of 0"),
+        (numpy.array([0, 1]), 5, r"must be a matrix of integers, not int64 of shape \(2,\)"),
+        (numpy.array([[0.0, 1.0]]), 5, "must be a matrix of integers, not float64"),
+    ],
+)
+def test_keys_that_are_no_columns_are_refused(keys: Any, width: int, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        encode_one_hot(keys, width)
 
 
 def test_a_matrix_without_rows_is_an_empty_file() -> None:

@@ -9,7 +9,7 @@ from matinee.recordio.framing import RecordIOError, frame, frames
 from matinee.recordio.layout import Block
 from matinee.recordio.predictions import decode_predictions, encode_predictions
 from matinee.recordio.reader import Records, decode, decode_blocks, decode_stream
-from matinee.recordio.writer import encode
+from matinee.recordio.writer import encode, encode_one_hot
 
 __all__ = [
     "Block",
@@ -20,6 +20,7 @@ __all__ = [
     "decode_predictions",
     "decode_stream",
     "encode",
+    "encode_one_hot",
     "encode_predictions",
     "frame",
     "frames",

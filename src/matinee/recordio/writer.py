@@ -4,30 +4,33 @@ Rows whose variable parts have the same lengths share one template; the values, 
 then copied into it for all of them at once. Refuses dtypes the SDK refuses.
 """
 
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from numpy.typing import NDArray
 
 from matinee.recordio import varints
-from matinee.recordio.framing import HEADER_SIZE, Integers, Octets, check_payload_size, frame
+from matinee.recordio.fields import FieldRecords, Varints, packed
+from matinee.recordio.framing import Integers
 from matinee.recordio.schema import (
-    ENTRY_VALUE_TAG,
-    FEATURES_TAG,
     FLOAT32_TAG,
     FLOAT64_TAG,
     INT32_TAG,
-    KEYS_TAG,
-    LABEL_TAG,
     SHAPE_TAG,
-    VALUES_KEY,
-    VALUES_TAG,
 )
-from matinee.recordio.segments import gather_equal, scatter_equal
+from matinee.recordio.templates import TemplateRecords
 
-# Records written in one go: few enough for their bytes to stay in the cache.
-BLOCK_ROWS = 16_384
+if TYPE_CHECKING:
+    import scipy.sparse
+
+# Records, and numbers of them, written in one go: that bounds the memory for it.
+BLOCK_ROWS = 32_768
+_BLOCK_NUMBERS = 262_144
 
 # The tensor that the SDK writes for a dtype.
 _TENSOR_TAGS = {
@@ -35,28 +38,6 @@ _TENSOR_TAGS = {
     numpy.dtype("float64"): FLOAT64_TAG,
     numpy.dtype("int64"): INT32_TAG,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """One packed field of every row: `octets[offsets[i] : offsets[i + 1]]` belongs to row i."""
-
-    octets: Octets
-    offsets: Integers
-
-    @property
-    def sizes(self) -> Integers:
-        return numpy.diff(self.offsets)
-
-
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """A framed record with zeros for its variable parts, and where those begin."""
-
-    octets: bytes
-    values_at: int
-    keys_at: int
-    label_at: int
 
 
 def encode(features: Any, labels: NDArray[Any] | None = None) -> bytes:
@@ -96,32 +77,124 @@ def encode(features: Any, labels: NDArray[Any] | None = None) -> bytes:
     if features.ndim != 2 or features.shape[1] == 0:
         raise ValueError(f"features must be a matrix with columns, not of shape {features.shape}")
     matrix = features.tocsr() if sparse else features
-    rows, width = matrix.shape
     tag = _tensor_tag(matrix, "features")
-    label_tag = None
+    blocks = _sparse_blocks(matrix) if sparse else _dense_blocks(matrix)
+    return _encode(blocks, matrix.shape, sparse, tag, labels)
+
+
+def encode_one_hot(keys: NDArray[Any], width: int, labels: NDArray[Any] | None = None) -> bytes:
+    """Encode rows of ones at given keys, as `encode` does their sparse float32 matrix.
+
+    Parameters
+    ----------
+    keys : ndarray of integers, shape (n, k)
+        The columns of each row's ones, in the order in which they are written.
+    width : int
+        Columns of the matrix.
+    labels : ndarray, shape (n,), optional
+        One label a row.
+
+    Returns
+    -------
+    bytes
+        The file's content; empty without rows.
+
+    Raises
+    ------
+    ValueError
+        If the keys are no matrix of integers from 0 to below the width, or the labels' shape or
+        dtype is unsupported.
+    """
+    if keys.ndim != 2 or keys.dtype.kind not in "iu":
+        raise ValueError(
+            f"keys must be a matrix of integers, not {keys.dtype} of shape {keys.shape}"
+        )
+    if width < 1 or (keys.size and not 0 <= int(keys.min()) <= int(keys.max()) < width):
+        lowest, highest = (keys.min(), keys.max()) if keys.size else ("none", "none")
+        raise ValueError(f"keys from {lowest} to {highest} for a width of {width}")
+    return _encode(_one_hot_blocks(keys), (len(keys), width), True, FLOAT32_TAG, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Consecutive rows of a matrix, from number `first` on.
+
+    Row i has `values[bounds[i] : bounds[i + 1]]`, and the keys of that place.
+    """
+
+    first: int
+    bounds: Integers
+    values: NDArray[Any]
+    keys: NDArray[Any] | None
+
+
+def _sparse_blocks(matrix: scipy.sparse.csr_matrix) -> Iterator[_Rows]:
+    bounds = matrix.indptr.astype(numpy.int64)
+    first = 0
+    while first < matrix.shape[0]:
+        # As many rows as hold so many numbers, and one at least.
+        fitting = int(numpy.searchsorted(bounds, bounds[first] + _BLOCK_NUMBERS, side="right")) - 1
+        last = max(first + 1, min(fitting, first + BLOCK_ROWS))
+        begin, end = bounds[first], bounds[last]
+        numbers = matrix.data[begin:end], matrix.indices[begin:end]
+        yield _Rows(first, bounds[first : last + 1] - begin, *numbers)
+        first = last
+
+
+def _dense_blocks(matrix: NDArray[Any]) -> Iterator[_Rows]:
+    rows, width = matrix.shape
+    size = max(1, min(BLOCK_ROWS, _BLOCK_NUMBERS // width))
+    for first in range(0, rows, size):
+        block = matrix[first : first + size]
+        bounds = numpy.arange(0, block.size + 1, width)
+        yield _Rows(first, bounds, numpy.ascontiguousarray(block).reshape(-1), None)
+
+
+def _one_hot_blocks(keys: NDArray[Any]) -> Iterator[_Rows]:
+    rows, count = keys.shape
+    size = max(1, min(BLOCK_ROWS, _BLOCK_NUMBERS // max(count, 1)))
+    ones = numpy.ones(size * count, dtype=numpy.float32)
+    bounds = numpy.arange(size + 1) * count
+    for first in range(0, rows, size):
+        block = keys[first : first + size]
+        yield _Rows(first, bounds[: len(block) + 1], ones[: block.size], block.reshape(-1))
+
+
+def _encode(
+    blocks: Iterator[_Rows],
+    shape: tuple[int, int],
+    sparse: bool,
+    tag: int,
+    labels: NDArray[Any] | None,
+) -> bytes:
+    rows, width = shape
+    label_tag = 0
     if labels is not None:
         if labels.shape != (rows,):
             raise ValueError(f"labels must be of shape ({rows},), not {labels.shape}")
         label_tag = _tensor_tag(labels, "labels")
-    shape = _field(SHAPE_TAG, varints.encode_one(width)) if sparse else b""
-    blocks = []
-    for first in range(0, rows, BLOCK_ROWS):
-        last = min(first + BLOCK_ROWS, rows)
-        if sparse:
-            begin, end = matrix.indptr[first], matrix.indptr[last]
-            bounds = matrix.indptr[first : last + 1].astype(numpy.int64) - begin
-            values = _column(matrix.data[begin:end], tag, bounds)
-            keys = _varint_column(matrix.indices[begin:end].astype(numpy.uint64), bounds)
-        else:
-            bounds = numpy.arange(last - first + 1, dtype=numpy.int64) * width
-            values = _column(matrix[first:last].reshape(-1), tag, bounds)
-            keys = _no_column(last - first)
-        if labels is None or label_tag is None:
-            label = _no_column(last - first)
-        else:
-            label = _column(labels[first:last], label_tag, numpy.arange(last - first + 1))
-        blocks.append(_encode_block(values, keys, label, shape, tag, label_tag))
-    return b"".join(blocks)
+    encoded_width = varints.encode_one(width)
+    shape_field = bytes([SHAPE_TAG, len(encoded_width)]) + encoded_width if sparse else b""
+    # Memory that is new costs more than what is done with it: one block's is the next one's, and
+    # the file's grows in place.
+    file, scratch = io.BytesIO(), numpy.empty(0, dtype=numpy.uint8)
+    for block in blocks:
+        counts = numpy.diff(block.bounds)
+        values = packed(block.values, tag, counts)
+        keys = None if block.keys is None else Varints(block.keys, counts)
+        label = None
+        if labels is not None:
+            of_block = labels[block.first : block.first + counts.size]
+            label = packed(of_block, label_tag, numpy.ones(counts.size, dtype=numpy.int64))
+        tags = tag, label_tag
+        records = TemplateRecords.of(values, keys, label, shape_field, tags) or FieldRecords(
+            values, keys, label, shape_field, tags
+        )
+        if scratch.size < records.size + varints.SLACK:
+            scratch = numpy.empty(records.size + varints.SLACK, dtype=numpy.uint8)
+        records.write(scratch)
+        file.write(scratch.data[: records.size])
+    return file.getvalue()
 
 
 def _tensor_tag(numbers: Any, name: str) -> int:
@@ -129,107 +202,3 @@ def _tensor_tag(numbers: Any, name: str) -> int:
     if tag is None:
         raise ValueError(f"{name} of dtype {numbers.dtype}: only float32, float64 and int64")
     return tag
-
-
-def _column(numbers: NDArray[Any], tag: int, bounds: Integers) -> _Column:
-    """Serialise numbers; row i has those from `bounds[i]` to `bounds[i + 1]`."""
-    if tag != INT32_TAG:
-        octets = numpy.ascontiguousarray(numbers).view(numpy.uint8)
-        return _Column(octets, bounds * numbers.itemsize)
-    limits = numpy.iinfo(numpy.int32)
-    unfit = numbers[(numbers < limits.min) | (numbers > limits.max)]
-    if unfit.size:
-        raise ValueError(f"{unfit[0]} doesn't fit the 32-bit integers of an Int32Tensor")
-    return _varint_column(numpy.ascontiguousarray(numbers).view(numpy.uint64), bounds)
-
-
-def _varint_column(numbers: varints.Naturals, bounds: Integers) -> _Column:
-    octets, sizes = varints.encode(numbers)
-    ends = numpy.concatenate([numpy.zeros(1, dtype=numpy.int64), numpy.cumsum(sizes)])
-    return _Column(octets, ends[bounds])
-
-
-def _no_column(rows: int) -> _Column:
-    return _Column(numpy.empty(0, numpy.uint8), numpy.zeros(rows + 1, dtype=numpy.int64))
-
-
-def _encode_block(
-    values: _Column, keys: _Column, label: _Column, shape: bytes, tag: int, label_tag: int | None
-) -> bytes:
-    """Write records group by group: a group's variable parts have equal lengths."""
-    sizes = numpy.stack([values.sizes, keys.sizes, label.sizes])
-    radix = sizes.max(axis=1) + 1
-    code = (sizes[0] * radix[1] + sizes[1]) * radix[2] + sizes[2]
-    order = numpy.argsort(code, kind="stable")
-    groups = numpy.split(order, numpy.flatnonzero(numpy.diff(code[order])) + 1)
-    templates = []
-    for group in groups:
-        values_size, keys_size, label_size = sizes[:, group[0]].tolist()
-        templates.append(_template(values_size, keys_size, label_size, shape, tag, label_tag))
-    if len(groups) == 1:
-        return _fill(templates[0], groups[0], values, keys, label).tobytes()
-    lengths = numpy.empty(code.size, dtype=numpy.int64)
-    for template, group in zip(templates, groups, strict=True):
-        lengths[group] = len(template.octets)
-    starts = numpy.cumsum(lengths) - lengths
-    block = numpy.empty(int(lengths.sum()), dtype=numpy.uint8)
-    for template, group in zip(templates, groups, strict=True):
-        scatter_equal(block, starts[group], _fill(template, group, values, keys, label))
-    return block.tobytes()
-
-
-def _fill(
-    template: _Template, group: Integers, values: _Column, keys: _Column, label: _Column
-) -> Octets:
-    """Copy the variable parts of the rows `group` into as many copies of the template."""
-    records = numpy.empty((group.size, len(template.octets)), dtype=numpy.uint8)
-    records[:] = numpy.frombuffer(template.octets, dtype=numpy.uint8)
-    parts = ((values, template.values_at), (keys, template.keys_at), (label, template.label_at))
-    for column, at in parts:
-        starts = column.offsets[group]
-        size = int(column.offsets[group[0] + 1] - starts[0])
-        if size:
-            records[:, at : at + size] = gather_equal(column.octets, starts, size)
-    return records
-
-
-def _template(
-    values_size: int,
-    keys_size: int,
-    label_size: int,
-    shape: bytes,
-    tag: int,
-    label_tag: int | None,
-) -> _Template:
-    values = _packed(VALUES_TAG, values_size)
-    keys = _packed(KEYS_TAG, keys_size)
-    features = _map_entry(FEATURES_TAG, tag, values + keys + shape)
-    label = (
-        b""
-        if label_tag is None
-        else _map_entry(LABEL_TAG, label_tag, _packed(VALUES_TAG, label_size))
-    )
-    check_payload_size(len(features) + len(label))
-    octets = frame(features + label)
-    features_end = HEADER_SIZE + len(features)
-    values_end = features_end - len(shape) - len(keys)
-    return _Template(
-        octets,
-        values_at=values_end - values_size,
-        keys_at=values_end + len(keys) - keys_size,
-        label_at=features_end + len(label) - label_size,
-    )
-
-
-def _map_entry(map_tag: int, tensor_tag: int, tensor: bytes) -> bytes:
-    value = _field(ENTRY_VALUE_TAG, _field(tensor_tag, tensor))
-    return _field(map_tag, VALUES_KEY + value)
-
-
-def _packed(tag: int, size: int) -> bytes:
-    """A packed field of `size` zero bytes; protobuf leaves an empty one out."""
-    return _field(tag, bytes(size)) if size else b""
-
-
-def _field(tag: int, content: bytes) -> bytes:
-    return bytes([tag]) + varints.encode_one(len(content)) + content

@@ -22,7 +22,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from matinee import recordio
 from matinee.workflow.errors import ObjectsError, RatingsError
@@ -297,34 +296,6 @@ def shards(preprocessed: Preprocessed, split: str, number: int, instance_count: 
     return list(starmap(Shard, zip(names, bounds[:-1], bounds[1:], strict=True)))
 
 
-def one_hot(
-    customers: NDArray[np.integer[Any]],
-    videos: NDArray[np.integer[Any]],
-    customer_count: int,
-    video_count: int,
-) -> csr_matrix:
-    """Return float32 rows with two ones: the customer's, and the video's after all customers'.
-
-    Parameters
-    ----------
-    customers, videos : ndarray, shape (n,)
-        Indexes from 0.
-    customer_count, video_count : int
-
-    Returns
-    -------
-    csr_matrix, shape (n, customer_count + video_count)
-    """
-    columns = np.empty((len(customers), 2), np.int64)
-    columns[:, 0] = customers
-    columns[:, 1] = customer_count + videos.astype(np.int64)
-    ones = np.ones(columns.size, np.float32)
-    starts = np.arange(0, columns.size + 1, 2, dtype=np.int64)
-    return csr_matrix(
-        (ones, columns.ravel(), starts), shape=(len(customers), customer_count + video_count)
-    )
-
-
 def read_ratings(path: Path, source: str) -> Ratings:
     """Read one part of `preprocess`, in its order.
 
@@ -386,11 +357,15 @@ def _check(rated: Ratings, uri: str, rows: int, customer_count: int, video_count
 def _encode(
     rated: Ratings, shard: Shard, customer_count: int, video_count: int, path: Path
 ) -> None:
+    """Write two ones for each rating: its customer's, and its video's after all customers'."""
     with path.open("wb") as file:
         for first in range(shard.start, shard.stop, _BLOCK_ROWS):
             rows = slice(first, min(first + _BLOCK_ROWS, shard.stop))
-            features = one_hot(rated.customer[rows], rated.video[rows], customer_count, video_count)
-            file.write(recordio.encode(features, rated.stars[rows]))
+            keys = np.empty((rows.stop - rows.start, 2), np.int64)
+            keys[:, 0] = rated.customer[rows]
+            np.add(rated.video[rows], customer_count, out=keys[:, 1])
+            width = customer_count + video_count
+            file.write(recordio.encode_one_hot(keys, width, rated.stars[rows]))
 
 
 def _log(part: PreparedPart, done: int, total: int) -> None:
