@@ -17,11 +17,11 @@ UPSTREAM = {
     "start": [],
     "preprocess": ["start"],
     "prepare": ["preprocess"],
-    "branch": ["prepare"],
+    "branch": ["prepare", "preprocess"],
     "train": ["branch"],
     "tune": ["branch"],
     "predict": ["train", "tune"],
-    "evaluate": ["predict", "prepare", "preprocess"],
+    "evaluate": ["predict", "preprocess"],
     "clean_up": ["evaluate", "start"],
 }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from matinee import recordio
 from matinee.workflow.errors import ObjectsError, RatingsError
 from matinee.workflow.objects import Objects
-from matinee.workflow.parts import SPLITS, Part, Preprocessed
+from matinee.workflow.parts import SPLITS
 from matinee.workflow.prepare import (
     PreparedPart,
     gather,
@@ -26,11 +26,17 @@ from matinee.workflow.prepare import (
 from matinee.workflow.preprocess import preprocess
 from matinee.workflow.settings import Settings
 from tests.workflow.conftest import as_csv, grid
-
-Put = Callable[[str, bytes | str], str]
-Rows = Mapping[str, Sequence[int]]
-
-CUSTOMERS, VIDEOS = 3, 4
+from tests.workflow.splits import (
+    CUSTOMERS,
+    VIDEOS,
+    Put,
+    Rows,
+    Write,
+    columns,
+    parquet,
+    write_parts,
+    written,
+)
 
 
 @pytest.fixture
@@ -44,57 +50,13 @@ def on(settings: Settings, instances: int) -> Settings:
     )
 
 
-def columns(first: int, count: int) -> dict[str, np.ndarray]:
-    """Ratings number `first` and following, of three customers and four videos in turn."""
-    turn = np.arange(first, first + count, dtype=np.int32)
-    return {
-        "customer": turn % CUSTOMERS,
-        "video": turn % VIDEOS,
-        "stars": (1 + turn % 5).astype("f4"),
-    }
-
-
-def parquet(table: Mapping[str, np.ndarray], folder: Path) -> bytes:
-    path = folder / "part.parquet"
-    pq.write_table(pa.table(dict(table)), path)
-    return path.read_bytes()
-
-
 @pytest.fixture
-def preprocessed(put: Put, tmp_path: Path) -> Callable[[Rows], Preprocessed]:
+def preprocessed(put: Put, tmp_path: Path) -> Write:
     """Write splits whose parts have so many ratings."""
-
-    def write(rows: Rows) -> Preprocessed:
-        ratings: dict[str, list[Part]] = {}
-        for split, counts in rows.items():
-            ratings[split] = []
-            for number, count in enumerate(counts):
-                body = parquet(columns(sum(counts[:number]), count), tmp_path)
-                uri = put(f"{split}/part-{number:05d}.parquet", body)
-                ratings[split].append({"uri": uri, "rows": count})
-        return {
-            "run": "matinee-1",
-            "ratings": ratings,
-            "customers": "",
-            "videos": "",
-            "report": "",
-            "customer_count": CUSTOMERS,
-            "video_count": VIDEOS,
-            "rating_counts": {split: sum(counts) for split, counts in rows.items()},
-        }
-
-    return write
+    return partial(write_parts, put, tmp_path)
 
 
-Write = Callable[[Rows], Preprocessed]
 SMALL: Rows = {"train": [7, 7, 3], "validate": [4, 1], "test": [20_000, 10_001]}
-
-
-def written(settings: Settings) -> dict[str, bytes]:
-    """Return the objects of the step by their keys in its folder."""
-    folder = f"{settings.folder('matinee-1')}/prepare/"
-    objects = Objects()
-    return {uri.removeprefix(folder): objects.read(uri) for uri in objects.list(folder)}
 
 
 def unsplit(count: int) -> bytes:
@@ -310,6 +272,17 @@ def test_other_columns_are_refused(
         ObjectsError, match=r"has the columns customer int64, or nulls in them, not"
     ):
         prepare_part(settings, inputs, "train", 2)
+
+
+def test_side_columns_are_passed_over(
+    put: Put, preprocessed: Write, settings: Settings, tmp_path: Path
+) -> None:
+    inputs = preprocessed(SMALL)
+    prepare_part(settings, inputs, "validate", 0)
+    objects = written(settings)
+    put("validate/part-00000.parquet", parquet({"age": np.arange(4), **columns(0, 4)}, tmp_path))
+    prepare_part(settings, inputs, "validate", 0)
+    assert written(settings) == objects
 
 
 def test_an_empty_part_is_refused(preprocessed: Write, settings: Settings) -> None:

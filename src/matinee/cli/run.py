@@ -125,7 +125,7 @@ def _run(
                 say(screen, f"\nNo longer watching. The run goes on: {page}")
             raise
         ended_well = watch.succeeded(state, tasks)
-        summary.show_seconds(tasks, screen)
+        summary.show_seconds(watch.merged(tasks), screen)
         evaluated = api.xcom(DAG_ID, run_id, "evaluate")
         if not ended_well:
             watch.show_failures(stack, api, run_id, tasks, screen)

@@ -45,7 +45,8 @@ def watch(api: AirflowAPI, run_id: str, screen: Console) -> tuple[str, list[dict
     Returns
     -------
     tuple of str and list
-        The state of the run, `success` or `failed`, and its task instances in their order.
+        The state of the run, `success` or `failed`, and its task instances in their order: of a
+        mapped task several.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def watch(api: AirflowAPI, run_id: str, screen: Console) -> tuple[str, list[dict
                     raise
             else:
                 answered = time.monotonic()
-                for task in tasks:
+                for task in merged(tasks):
                     _show(task, board)
                 if state in ("success", "failed"):
                     return state, tasks
@@ -74,6 +75,36 @@ def watch(api: AirflowAPI, run_id: str, screen: Console) -> tuple[str, list[dict
 def in_order(tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Order task instances as the DAG does: each counts those after it as its priority."""
     return sorted(tasks, key=lambda task: (-task["priority_weight"], task["task_id"]))
+
+
+def merged(tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Bring the instances of each mapped task together: how far they are, as one instance.
+
+    Its state is that of the instance which is worst off, and `progress` says how many are done.
+    """
+    instances: dict[str, list[Mapping[str, Any]]] = {}
+    for task in tasks:
+        instances.setdefault(task["task_id"], []).append(task)
+    return [_merge(of_task) for of_task in instances.values()]
+
+
+def _merge(instances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if len(instances) == 1:
+        return {**instances[0], "progress": ""}
+    done = sum(instance["state"] == "success" for instance in instances)
+    unfinished = [instance for instance in instances if instance["state"] not in MARKS]
+    others = [instance for instance in instances if instance["state"] != "success"]
+    failed = [instance for instance in instances if instance["state"] == "failed"]
+    worst = (failed or unfinished or others or instances)[0]
+    started = [instance["start_date"] for instance in instances if instance["start_date"]]
+    return {
+        **worst,
+        "start_date": min(started, default=None),
+        # What all of them took: they may run at a time.
+        "duration": sum(instance["duration"] or 0 for instance in instances),
+        "try_number": max(instance["try_number"] for instance in instances),
+        "progress": f"{done} of {len(instances)}",
+    }
 
 
 def succeeded(state: str, tasks: Sequence[Mapping[str, Any]]) -> bool:
@@ -93,15 +124,18 @@ def show_failures(
         if task["state"] != "failed":
             continue
         name, attempt = task["task_id"], max(task["try_number"], 1)
+        index = task["map_index"]
         try:
-            entries = api.log(DAG_ID, run_id, name, attempt)
+            entries = api.log(DAG_ID, run_id, name, attempt, index)
         except AirflowError as error:
             entries = [{"event": f"its log cannot be read: {error}"}]
-        screen.print(f"\n[bold red]Task {name} failed[/] (try {attempt})")
+        of_which = "" if index < 0 else f", number {index}"
+        screen.print(f"\n[bold red]Task {name} failed[/] (try {attempt}{of_which})")
         say(screen, f"reason: {_reason(entries)}")
         if reason := _job_reason(stack, run_id, name, attempt):
             say(screen, reason)
-        say(screen, f"the last lines of its log, {_log_file(stack, run_id, name, attempt)}:")
+        log_file = _log_file(stack, run_id, name, attempt, index)
+        say(screen, f"the last lines of its log, {log_file}:")
         for line in _lines(entries)[-LAST_LINES:]:
             say(screen, f"  {line}")
 
@@ -112,6 +146,8 @@ def _show(task: Mapping[str, Any], board: Board) -> None:
         began = datetime.fromisoformat(task["start_date"])
         seconds = max(0.0, (datetime.now(UTC) - began).total_seconds())
     text = state or ""
+    if task["progress"]:
+        text = f"{text} {task['progress']}".strip()
     if task["try_number"] > 1:
         text += f", try {task['try_number']}"
     board.show(task["task_id"], MARKS.get(state, Mark.BUSY), text, seconds)
@@ -146,9 +182,12 @@ def _job_reason(stack: Stack, run_id: str, task: str, attempt: int) -> str | Non
     return f"SageMaker job {job}: {reason}" if reason else None
 
 
-def _log_file(stack: Stack, run_id: str, task: str, attempt: int) -> str:
+def _log_file(stack: Stack, run_id: str, task: str, attempt: int, map_index: int) -> str:
     folder = stack.airflow.folder / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
-    return str(folder / f"task_id={task}" / f"attempt={attempt}.log")
+    folder /= f"task_id={task}"
+    if map_index >= 0:
+        folder /= f"map_index={map_index}"
+    return str(folder / f"attempt={attempt}.log")
 
 
 def _lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from matinee.workflow.jobs import Trained
     from matinee.workflow.settings import Settings
 
-# What another task returned: a dict when the task runs, a reference to it when the file is parsed.
+# What another task returned when the task runs, a reference to it when the file is parsed.
 Reference = Any
+# What tasks hand on beside what they return: `preprocess` returns what `prepare` is mapped over,
+# and `branch` which task comes next.
+PREPROCESSED, PREPARED = "preprocessed", "prepared"
 
 DOC = """
 # Recommender
@@ -42,8 +45,8 @@ the parameter `output`; the task `evaluate` names the `summary.json` that tells 
 |---|---|
 | start | checks the parameters and names the run |
 | preprocess | reads the ratings; reports malformed rows; filters, indexes and splits |
-| prepare | encodes the splits for Factorization Machines |
-| branch | chooses `train` or `tune` by the parameter `tune` |
+| prepare | encodes the splits for Factorization Machines, many ratings in several tasks at a time |
+| branch | checks that all are encoded; chooses `train` or `tune` by the parameter `tune` |
 | train, tune | a SageMaker training job, or a tuning job over many |
 | predict | a SageMaker batch transform job over the test split |
 | evaluate | RMSE, MSE, MAE beside two baselines; ten recommendations |
@@ -96,7 +99,7 @@ def _job(ti: Any, job: str) -> dict[str, Any]:
     """Return what the request of any job of the run needs besides the settings."""
     from matinee.workflow.requests import job_name
 
-    prepared = ti.xcom_pull(task_ids="prepare")
+    prepared = ti.xcom_pull(task_ids="branch", key=PREPARED)
     return {
         "prepared": prepared,
         "name": job_name(prepared["run"], job, ti.try_number),
@@ -215,33 +218,44 @@ with DAG(
         multiple_outputs=False,
         doc_md="Reads the ratings, reports malformed rows, filters, indexes and splits.",
     )
-    def preprocess(started: Reference) -> dict[str, Any]:
+    def preprocess(started: Reference) -> list[Any]:
+        from matinee.workflow.prepare import group_parts
         from matinee.workflow.preprocess import preprocess
 
+        context = get_current_context()
         with _final_refusals():
-            return dict(preprocess(_settings(get_current_context()["params"]), started))
+            settings = _settings(context["params"])
+            preprocessed = preprocess(settings, started)
+            context["ti"].xcom_push(PREPROCESSED, preprocessed)
+            return group_parts(settings, preprocessed)
 
     @task(
         multiple_outputs=False,
-        doc_md="Encodes the splits as RecordIO-protobuf, the test split in chunks.",
+        doc_md="Encodes some parts of the splits as RecordIO-protobuf, the test split in chunks.",
     )
-    def prepare(preprocessed: Reference) -> dict[str, Any]:
-        from matinee.workflow.prepare import prepare
+    def prepare(preprocessed: Reference, parts: Reference) -> list[Any]:
+        from matinee.workflow.prepare import prepare_parts
 
         with _final_refusals():
-            return dict(prepare(_settings(get_current_context()["params"]), preprocessed))
+            settings = _settings(get_current_context()["params"])
+            return list(prepare_parts(settings, preprocessed, parts))
 
-    @task.branch(doc_md="Chooses `tune` or `train`, by the parameter `tune`.")
-    def branch() -> str:
-        return "tune" if get_current_context()["params"]["tune"] else "train"
+    @task.branch(doc_md="Checks that all is encoded; chooses `tune` or `train`, by `tune`.")
+    def branch(preprocessed: Reference, prepared: Reference) -> str:
+        from matinee.workflow.prepare import gather
+
+        context = get_current_context()
+        with _final_refusals():
+            settings = _settings(context["params"])
+            parts = [part for group in prepared for part in group]
+            context["ti"].xcom_push(PREPARED, gather(settings, preprocessed, parts))
+        return "tune" if settings.tune else "train"
 
     @task(
         multiple_outputs=False,
         doc_md="Measures the predictions and writes metrics.json and summary.json.",
     )
-    def evaluate(
-        preprocessed: Reference, prepared: Reference, predicted: Reference
-    ) -> dict[str, Any]:
+    def evaluate(preprocessed: Reference, predicted: Reference) -> dict[str, Any]:
         from matinee.workflow.evaluate import evaluate
 
         context = get_current_context()
@@ -249,7 +263,8 @@ with DAG(
             settings = _settings(context["params"])
             inputs = {
                 "preprocessed": preprocessed,
-                "prepared": prepared,
+                # Not as an argument: a branch skips what follows it at once but for its choice.
+                "prepared": context["ti"].xcom_pull(task_ids="branch", key=PREPARED),
                 "trained": _trained(settings, context["ti"]),
                 "predictions": predicted["Transform"]["TransformOutput"]["S3OutputPath"],
             }
@@ -286,8 +301,9 @@ with DAG(
     )
 
     started = start().as_setup()
-    preprocessed = preprocess(started)
-    prepared = prepare(preprocessed)
-    evaluated = evaluate(preprocessed, prepared, predict.output)
-    prepared >> branch() >> [train, tune] >> predict
+    groups: Reference = preprocess(started)
+    preprocessed = groups[PREPROCESSED]
+    prepared = prepare.partial(preprocessed=preprocessed).expand(parts=groups)
+    branch(preprocessed, prepared) >> [train, tune] >> predict
+    evaluated = evaluate(preprocessed, predict.output)
     evaluated >> clean_up(started).as_teardown()

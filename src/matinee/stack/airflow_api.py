@@ -11,6 +11,8 @@ from typing import Any, Self
 import httpx
 
 USER = "admin"
+# The most that Airflow lists at a time.
+_PAGE = 100
 
 
 class AirflowError(RuntimeError):
@@ -119,8 +121,12 @@ class AirflowAPI:
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the task instances of a run."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
-        instances: list[dict[str, Any]] = self._ask("GET", path)["task_instances"]
-        return instances
+        instances: list[dict[str, Any]] = []
+        while True:
+            page = self._ask("GET", f"{path}?limit={_PAGE}&offset={len(instances)}")
+            instances += page["task_instances"]
+            if len(page["task_instances"]) < _PAGE:
+                return instances
 
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """Return what a task returned; None if it returned nothing."""
@@ -133,10 +139,13 @@ class AirflowAPI:
             raise
         return entry["value"]
 
-    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> list[dict[str, Any]]:
-        """Return the log of one attempt of a task, an entry a line."""
+    def log(
+        self, dag_id: str, run_id: str, task_id: str, attempt: int, map_index: int = -1
+    ) -> list[dict[str, Any]]:
+        """Return the log of one attempt of a task, an entry a line; of a mapped one, by index."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
-        content = self._ask("GET", f"{path}?full_content=true")["content"]
+        query = f"full_content=true&map_index={map_index}"
+        content = self._ask("GET", f"{path}?{query}")["content"]
         return [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content]
 
     def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:

@@ -31,6 +31,10 @@ from matinee.workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# Ratings of one mapped task: encoding fewer takes less time than starting another task does.
+GROUP_ROWS = 5_000_000
+# Airflow maps a task at most 1024 times, by default.
+_MOST_GROUPS = 1_000
 # Rows encoded at a time.
 _BLOCK_ROWS = 262_144
 _COLUMNS = {"customer": pa.int32(), "video": pa.int32(), "stars": pa.float32()}
@@ -166,6 +170,47 @@ def part_names(settings: Settings, preprocessed: Preprocessed) -> list[PartName]
         for split in SPLITS
         for number in range(len(preprocessed["ratings"][split]))
     ]
+
+
+def group_parts(
+    settings: Settings, preprocessed: Preprocessed, *, rows: int = GROUP_ROWS
+) -> list[list[PartName]]:
+    """Divide all parts among tasks, in order.
+
+    Parameters
+    ----------
+    settings : Settings
+    preprocessed : Preprocessed
+    rows : int
+        Ratings of a task at most, unless one part has more or the tasks would be too many.
+
+    Raises
+    ------
+    RatingsError, ObjectsError
+        As of `part_names`.
+    """
+    groups: list[list[PartName]] = []
+    limit = max(rows, -(-2 * sum(preprocessed["rating_counts"].values()) // _MOST_GROUPS))
+    filled = 0
+    for name in part_names(settings, preprocessed):
+        count = preprocessed["ratings"][name["split"]][name["number"]]["rows"]
+        if not groups or filled + count > limit:
+            groups.append([])
+            filled = 0
+        groups[-1].append(name)
+        filled += count
+    return groups
+
+
+def prepare_parts(
+    settings: Settings, preprocessed: Preprocessed, names: Iterable[PartName]
+) -> list[PreparedPart]:
+    """Encode some parts, one after the other; see `prepare_part`."""
+    done = []
+    for name in names:
+        done.append(prepare_part(settings, preprocessed, **name))
+        logger.info("%(split)s, part %(number)d: %(rows)d ratings", done[-1])
+    return done
 
 
 def prepare_part(
@@ -309,13 +354,15 @@ def read_ratings(path: Path, source: str) -> Ratings:
     Raises
     ------
     ObjectsError
-        If it is not a Parquet file with the columns of a part.
+        If it is not a Parquet file with the columns of a part; it may have others too.
     """
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            types = {field.name: field.type for field in file.schema_arrow}
+            found = {name: types[name] for name in _COLUMNS if name in types}
+            table = file.read(list(found))
     except (pa.ArrowException, OSError) as error:
         raise ObjectsError(f"cannot read {source}: {error}") from error
-    found = dict(zip(table.column_names, table.schema.types, strict=True))
     if found != _COLUMNS or any(column.null_count for column in table.columns):
         raise ObjectsError(
             f"{source} has the columns {_described(found)}, or nulls in them, not"
@@ -325,7 +372,7 @@ def read_ratings(path: Path, source: str) -> Ratings:
 
 
 def _described(columns: dict[str, pa.DataType]) -> str:
-    return ", ".join(f"{name} {type_}" for name, type_ in columns.items())
+    return ", ".join(f"{name} {type_}" for name, type_ in columns.items()) or "none"
 
 
 def _folder(settings: Settings, preprocessed: Preprocessed, split: str) -> str:
