@@ -1,49 +1,44 @@
-"""What a Spark task of the prepare step does, without Spark: numbers in, written parts out."""
+"""The prepare step on a real Spark, and on this machine: the same objects."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from pathlib import Path
-from typing import cast
 
-import pyarrow as pa
-import pytest
-
-from matinee.workflow.errors import ObjectsError
+import matinee
 from matinee.workflow.objects import Objects
-from matinee.workflow.prepare import PreparedPart, gather, part_names, prepare
+from matinee.workflow.prepare import prepare
 from matinee.workflow.settings import Settings
-from matinee.workflow.spark_prepare import prepare_numbered
-from tests.workflow.splits import Put, write_parts, written
+from tests.environments import interpreter_of
+from tests.workflow.splits import RUN, Put, write_parts, written
 
-SMALL = {"train": [5, 5, 2], "validate": [3, 1], "test": [4]}
-
-
-@pytest.fixture
-def settings(bucket: str) -> Settings:
-    return Settings.from_parameters({"output": f"s3://{bucket}/runs"})
+PROGRAM = Path(__file__).with_name("prepare_in_spark.py")
+REQUIREMENTS = Path(__file__).with_name("requirements-spark.txt")
 
 
-def numbered(*places: int) -> pa.RecordBatch:
-    return pa.record_batch({"id": pa.array(places, pa.int64())})
-
-
-def test_tasks_write_the_same_objects(put: Put, settings: Settings, tmp_path: Path) -> None:
-    inputs = write_parts(put, tmp_path, SMALL)
-    outputs = prepare(settings, dict(inputs))
+def test_spark_writes_the_same_objects(put: Put, bucket: str, tmp_path: Path) -> None:
+    python = interpreter_of("MATINEE_SPARK", "Spark", REQUIREMENTS)
+    values = {"output": f"s3://{bucket}/runs", "training_instance_count": 2}
+    settings = Settings.from_parameters(values)
+    rows = {"train": [5, 5, 2], "validate": [3, 1], "test": [20_000, 4]}
+    preprocessed = write_parts(put, tmp_path, rows)
+    outputs = prepare(settings, dict(preprocessed))
     objects = written(settings)
-    Objects().delete_folder(f"{settings.folder('matinee-1')}/prepare")
-    names = part_names(settings, inputs)
-    done = []
-    for batches in ([numbered(5), numbered(2, 0)], [numbered(1, 4)], [numbered(3)]):
-        for batch in prepare_numbered(settings, inputs, names, batches):
-            done += cast("list[PreparedPart]", batch.to_pylist())
-    assert gather(settings, inputs, done) == outputs
+    Objects().delete_folder(f"{settings.folder(RUN)}/prepare")
+    done = subprocess.run(  # noqa: S603 - our own program
+        [python, PROGRAM, json.dumps(values), json.dumps(preprocessed)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(matinee.__file__).parents[1]),
+            # Which Python the executors start: by default any that is on the PATH.
+            "PYSPARK_PYTHON": str(python),
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == outputs
     assert written(settings) == objects
-
-
-def test_a_task_refuses_what_prepare_does(put: Put, settings: Settings, tmp_path: Path) -> None:
-    inputs = write_parts(put, tmp_path, SMALL)
-    names = part_names(settings, inputs)
-    Objects().delete(inputs["ratings"]["train"][1]["uri"])
-    with pytest.raises(ObjectsError, match=r"cannot read .*train/part-00001.parquet"):
-        list(prepare_numbered(settings, inputs, names, [numbered(1)]))
