@@ -64,6 +64,8 @@ def test_a_zero_is_a_value_and_not_the_presets() -> None:
             {"preset": "bayesian", "training_instance_count": 2},
             "training_instance_count 2: the solver mcmc trains on one instance, only adam on",
         ),
+        # What matinee-fm takes for a solver that nobody sets.
+        ({"image": "1.dkr.ecr/matinee-fm:2", "training_instance_count": 2}, "the solver mcmc"),
         ({"image": "matinee-fm", "solver": "sgd", "training_instance_count": 3}, "solver sgd"),
         ({"tuning_ranges": {"num_factors": [4, 8]}}, "'num_factors'] needs an image of matinee-fm"),
     ],
@@ -72,6 +74,12 @@ def test_values_that_contradict_each_other_are_refused(values: dict[str, Any], r
     with pytest.raises(SettingsError) as refusal:
         Settings.from_parameters(values)
     assert rule in str(refusal.value)
+
+
+def test_adam_trains_on_several_instances() -> None:
+    for values in ({}, {"image": "matinee-fm", "solver": "adam"}, {"image": "my/own-fm"}):
+        settings = Settings.from_parameters({"training_instance_count": 20, **values})
+        assert settings.training_instance_count == 20
 
 
 def test_output_beside_the_ratings_is_fine() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -138,11 +139,15 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
             " does not tune it"
             for name in sorted(TUNABLE_BY_MATINEE_FM & complete["tuning_ranges"].keys())
         ]
-    if complete["training_instance_count"] > 1 and complete["solver"] in ONE_HOST_SOLVERS:
-        problems.append(
-            f"training_instance_count {complete['training_instance_count']}: the solver"
-            f" {complete['solver']} trains on one instance, only adam on several"
-        )
+    if complete["training_instance_count"] > 1:
+        repository = (complete["image"] or "").rpartition("/")[2]
+        unset = "mcmc" if re.match(r"matinee-fm\b(?!-)", repository) else "adam"
+        solver = complete["solver"] or unset
+        if solver in ONE_HOST_SOLVERS:
+            problems.append(
+                f"training_instance_count {complete['training_instance_count']}: the solver"
+                f" {solver} trains on one instance, only adam on several"
+            )
     for name, (low, high, *scaling) in complete["tuning_ranges"].items():
         problems.extend(_range_problems(name, low, high, scaling))
     return problems
