@@ -22,8 +22,9 @@ from matinee.workflow.malformed import (
     WRONG_FIELD_COUNT,
 )
 from matinee.workflow.objects import Objects
+from matinee.workflow.definition import thresholds
 from matinee.workflow.parts import SPLITS, Preprocessed
-from matinee.workflow.preprocess import preprocess, thresholds
+from matinee.workflow.preprocess import preprocess
 from matinee.workflow.settings import Settings
 from tests.workflow.conftest import as_csv, grid
 
@@ -48,6 +49,7 @@ def step(put: Put, bucket: str) -> Step:
             "output": f"s3://{bucket}/runs",
             "min_ratings_per_customer": 1,
             "min_ratings_per_video": 1,
+            "max_malformed_fraction": 1,
             **parameters,
         }
         return preprocess(Settings.from_parameters(values), {"run": run})

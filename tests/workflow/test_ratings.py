@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,12 +13,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from matinee.workflow import ratings
+from matinee.workflow import streams
 from matinee.workflow.errors import RatingsError
 from matinee.workflow.malformed import NOT_JSON, WRONG_FIELD_COUNT, MalformedRows
-from matinee.workflow.ratings import SCHEMA, read
+from matinee.workflow.objects import Objects
+from matinee.workflow.ratings import Wanted, read
+from matinee.workflow.sources import Sources
 
-SOURCE = "s3://bucket/ratings"
+# None of these tests reaches S3.
+SOURCES = Sources(Objects(client=object()))
 AMAZON = (
     "marketplace\tcustomer_id\treview_id\tproduct_id\tproduct_parent\tproduct_title"
     "\tproduct_category\tstar_rating\thelpful_votes\ttotal_votes\tvine\tverified_purchase"
@@ -39,10 +42,12 @@ def rows_of(
     content: bytes | str,
     mapping: Mapping[str, str] | None = None,
     malformed: MalformedRows | None = None,
+    side_columns: Sequence[str] = (),
 ) -> list[dict[str, str | None]]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    batches = list(read(path, SOURCE, mapping, malformed or MalformedRows()))
-    rows: list[dict[str, str | None]] = pa.Table.from_batches(batches, SCHEMA).to_pylist()
+    wanted = Wanted(mapping, side_columns)
+    batches = list(read(SOURCES, str(path), wanted, path.parent, malformed or MalformedRows()))
+    rows: list[dict[str, str | None]] = pa.Table.from_batches(batches, wanted.schema).to_pylist()
     return rows
 
 
@@ -51,7 +56,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "object"
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+def zstandard(text: bytes) -> bytes:
+    compressed: bytes = pa.compress(text, "zstd", asbytes=True)
+    return compressed
+
+
+@pytest.mark.parametrize(
+    "compress", [bytes, gzip.compress, zstandard], ids=["plain", "gzip", "zstandard"]
+)
 @pytest.mark.parametrize(
     "text",
     [
@@ -182,7 +194,7 @@ def test_what_is_not_utf8_can_still_be_read(path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("block", range(90, 130))
 def test_blocks_end_anywhere(path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ratings, "BLOCK_BYTES", block)
+    monkeypatch.setattr(streams, "BLOCK_BYTES", block)
     text = b"user_id,item_id,rating\n" + "ééé€,ééf,5\n".encode() * 100 + b"\xff,v,5\n" * 100
     found = [(row["customer"], row["video"]) for row in rows_of(path, text)]
     assert found == [("ééé€", "ééf")] * 100 + [("\ufffd", "v")] * 100
@@ -191,7 +203,7 @@ def test_blocks_end_anywhere(path: Path, block: int, monkeypatch: pytest.MonkeyP
 def test_rows_are_counted_exactly_over_many_blocks(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ratings, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 4096)
     malformed = MalformedRows()
     line = amazon("x" * 1000)
     text = "\n".join([AMAZON, *([line, f"{line}\t", line.rpartition("\t")[0]] * 500)])
@@ -213,7 +225,7 @@ LINE = st.lists(FIELD, max_size=5).map("\t".join)
 def test_tsv_is_read_as_its_plain_definition_says(
     path: Path, lines: list[str], block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ratings, "BLOCK_BYTES", block)
+    monkeypatch.setattr(streams, "BLOCK_BYTES", block)
     malformed = MalformedRows()
     text = "\n".join(["user_id\titem_id\trating", *lines])
     rows = [line.split("\t") for line in lines if line]
@@ -244,11 +256,12 @@ def test_an_empty_file_has_no_rows(path: Path, content: bytes) -> None:
             " 'stars': 'rating'}, the file has ['user_id', 'item_id', 'rating']",
         ),
         ('{"user": 1}\n{"item": 2}\n', None, "the file has ['user', 'item']"),
-        (bz2.compress(b"user_id"), None, "is bzip2: gzip it"),
+        (bz2.compress(b"user_id"), None, "is bzip2: give it as UTF-8 text"),
+        ("user_id,item_id,rating".encode("utf-16"), None, "is UTF-16 text: give it as UTF-8"),
         (b"PK\x03\x04rest", None, "is a zip archive"),
         (b"\x00\x01\x02\x03", None, "is neither text, gzipped text nor Parquet"),
         (b"user\xff,item\n", None, "the first line is not UTF-8 text"),
-        (b"PAR1 not really", None, "cannot read s3://bucket/ratings"),
+        (b"PAR1 not really", None, "cannot read "),
         (
             gzip.compress(b"user_id,item_id,rating\nc,v,5\n" * 999, mtime=0)[:-9],
             None,
@@ -264,4 +277,4 @@ def test_a_file_that_cannot_be_read_is_refused(
     with pytest.raises(RatingsError) as refusal:
         rows_of(path, content, mapping)
     assert message in str(refusal.value)
-    assert SOURCE in str(refusal.value)
+    assert str(path) in str(refusal.value)

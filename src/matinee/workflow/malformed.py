@@ -1,6 +1,7 @@
 """The rows that could not be used: counted exactly by cause, with a few samples of each.
 
-Refuses nothing: a malformed row is reported, and what remains decides whether the run can go on.
+A few malformed rows are reported and the run goes on; more than the run parameter
+`max_malformed_fraction` allows are refused.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from matinee.workflow.errors import RatingsError
+
 SAMPLES_PER_CAUSE = 3
 _SAMPLE_LENGTH = 200
 
 WRONG_FIELD_COUNT = "wrong number of fields"
 NOT_JSON = "not a JSON object"
 NOT_UTF8 = "ids that are not UTF-8"
+NUL_BYTE = "ids with a NUL byte"
 BLANK_CUSTOMER = "blank customer"
 BLANK_VIDEO = "blank video"
 STARS_NOT_A_NUMBER = "stars not a number"
@@ -50,6 +54,37 @@ class MalformedRows:
     def total(self) -> int:
         """How many rows are malformed."""
         return self.counts.total()
+
+    def refuse_above(self, fraction: float, usable: int, ratings: str) -> None:
+        """Refuse ratings of which too many rows are malformed.
+
+        Parameters
+        ----------
+        fraction : float
+            The largest share of all rows that may be.
+        usable : int
+            How many rows are not.
+        ratings : str
+            The URI, for the message.
+
+        Raises
+        ------
+        RatingsError
+            With the counts and a sample of each cause.
+        """
+        rows = self.total + usable
+        if not rows:
+            raise RatingsError(f"{ratings} holds no ratings: it is empty")
+        if not usable:
+            raise RatingsError(
+                f"none of the {rows} rows of {ratings} is a usable rating: {self.describe()}"
+            )
+        if self.total > fraction * rows:
+            raise RatingsError(
+                f"{self.total} of the {rows} rows of {ratings} are malformed"
+                f" ({self.total / rows:.2%}), and max_malformed_fraction is {fraction}:"
+                f" {self.describe()}"
+            )
 
     def report(self) -> dict[str, Any]:
         """Return the tally as JSON: the total, the counts and the samples, each by cause."""

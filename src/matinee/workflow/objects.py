@@ -7,16 +7,19 @@ what may pass by itself (a lost connection, a busy server) stays boto's own erro
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import boto3
 from botocore.exceptions import ClientError
 
 from matinee.workflow.errors import ObjectsError
+
+_STREAM_BYTES = 2**20
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -92,6 +95,13 @@ class Objects:
         bucket, key = split_uri(uri)
         with _naming(uri, "write"):
             self._client.upload_file(str(path), bucket, key)
+
+    def open(self, uri: str) -> BinaryIO:
+        """Return an object's bytes as a stream, which whoever asked for it closes."""
+        bucket, key = split_uri(uri)
+        with _naming(uri, "read"):
+            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+        return cast(BinaryIO, io.BufferedReader(body, _STREAM_BYTES))
 
     def read(self, uri: str) -> bytes:
         """Return an object's bytes."""

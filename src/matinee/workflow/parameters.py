@@ -202,9 +202,10 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "ratings",
             "s3://matinee/ratings/movielens-100k.tsv.gz",
-            {"type": "string", "pattern": rf"^s3://{_BUCKET}/.+$"},
-            "The ratings: an s3:// object, or a folder whose objects are all read. Amazon Customer"
-            " Reviews TSV, CSV, TSV, JSON Lines (each gzipped or not) or Parquet.",
+            {"type": "string", "pattern": rf"^(s3://{_BUCKET}/|/).+$"},
+            "The ratings: an s3:// object, or a folder whose objects are all read; outside Airflow"
+            " also an absolute path. Amazon's reviews, TSV, CSV or JSON Lines (plain, .gz or .zst),"
+            " or Parquet.",
             _DATA,
         ),
         Parameter(
@@ -212,7 +213,22 @@ PARAMETERS: dict[str, Parameter] = {
             None,
             _COLUMNS,
             "Which column holds the customer, video, stars and, if there, title and time; as an"
-            " object. Null: known by the column names of Amazon Customer Reviews and MovieLens.",
+            " object. Null: known by the column names of Amazon Customer Reviews (2015), Amazon"
+            " Reviews 2023 and MovieLens.",
+            _DATA,
+        ),
+        Parameter(
+            "side_columns",
+            [],
+            {"type": "array", "items": _COLUMN_NAME, "uniqueItems": True, "maxItems": 64},
+            "More columns to keep beside the ratings, as text.",
+            _DATA,
+        ),
+        Parameter(
+            "max_malformed_fraction",
+            0.05,
+            {"type": "number", "minimum": 0, "maximum": 1},
+            "The run stops if a larger share of the rows is malformed.",
             _DATA,
         ),
         Parameter(
@@ -239,6 +255,27 @@ PARAMETERS: dict[str, Parameter] = {
             "s3://matinee/runs",
             {"type": "string", "pattern": rf"^s3://{_BUCKET}(/.*)?$"},
             "The s3:// folder in which each run has its own.",
+            _RUN,
+        ),
+        Parameter(
+            "engine",
+            "duckdb",
+            {"type": "string", "enum": ["duckdb", "spark", "athena"]},
+            "What preprocesses: DuckDB within the task, Spark, or Athena.",
+            _RUN,
+        ),
+        Parameter(
+            "athena_database",
+            "matinee",
+            {"type": "string", "pattern": r"^[a-z0-9_]{1,255}$"},
+            "Database of the Glue catalog in which Athena makes the run's tables.",
+            _RUN,
+        ),
+        Parameter(
+            "athena_workgroup",
+            "primary",
+            {"type": "string", "pattern": r"^[\w.\-]{1,128}$"},
+            "Workgroup of Athena's queries.",
             _RUN,
         ),
         Parameter(

@@ -1,99 +1,30 @@
 """The preprocess step: from raw ratings to three splits, index tables and a report.
 
-Keeps four columns, counts the malformed rows by cause, drops the long tail, keeps the latest of a
-customer's ratings of a video, numbers customers and videos by falling popularity, and splits by a
-hash of the ids, so that the same ratings and seed give the same bytes and a rating keeps its split
-when others are added. Refuses ratings of which nothing is usable, filters that leave nothing, and
-splits that stay empty.
+Keeps the columns that matter, counts the malformed rows by cause, drops the long tail, keeps the
+latest of a customer's ratings of a video, numbers customers and videos by falling popularity, and
+splits by a hash of the ids, so that the same ratings and seed give the same bytes, on whichever
+engine, and a rating keeps its split when others are added. Refuses ratings of which nothing or too
+little is usable, filters that leave nothing, and splits that stay empty.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import pyarrow as pa
-import pyarrow.parquet
-
+from matinee.workflow import tables
+from matinee.workflow.engines.engine import Engine
 from matinee.workflow.errors import RatingsError
-from matinee.workflow.loading import load
 from matinee.workflow.malformed import MalformedRows
 from matinee.workflow.objects import Objects
-from matinee.workflow.parts import PART_ROWS, SPLITS, Part, Preprocessed
+from matinee.workflow.parts import PART_ROWS, SPLITS, Preprocessed
 from matinee.workflow.settings import Settings
+from matinee.workflow.sources import Sources
 
 logger = logging.getLogger(__name__)
-
-MEMORY_LIMIT = "2GB"
-_ROW_GROUP_ROWS = 2**17
-
-
-# The filters count the usable rows before duplicates go, as the published example does.
-_KEEP_CUSTOMERS = """
-create table active as select * from rated semi join (
-    select customer from rated group by customer having count(*) >= $least
-) using (customer)
-"""
-_KEEP_VIDEOS = """
-create table kept as select * from active semi join (
-    select video from rated group by video having count(*) >= $least
-) using (video)
-"""
-
-_MOST_BY_A_CUSTOMER = "select max(n) from (select count(*) as n from rated group by customer)"
-_MOST_OF_A_VIDEO = "select max(n) from (select count(*) as n from rated group by video)"
-
-# The latest rating of a customer and video; of equally late ones the highest, so that the order
-# of rows never matters.
-_DEDUPLICATE = """
-create table distinct_ratings as select
-    customer, video, arg_max(stars, row(coalesce(seconds, '-infinity'::double), stars)) as stars
-from kept group by customer, video
-"""
-
-_CUSTOMERS = """
-create table customers as select
-    (row_number() over (order by count(*) desc, customer) - 1)::integer as index,
-    customer,
-    count(*)::integer as ratings
-from distinct_ratings group by customer
-"""
-
-# A video's title is its most frequent one, ties to the first in byte order.
-_VIDEOS = """
-create table videos as select
-    (row_number() over (order by ratings desc, video) - 1)::integer as index, video, title, ratings
-from (select video, count(*)::integer as ratings from distinct_ratings group by video)
-left join (
-    select video, title from kept where title is not null group by video, title
-    qualify row_number() over (partition by video order by count(*) desc, title) = 1
-) using (video)
-"""
-
-# Hashing ids, not indexes, keeps a rating in its split when others are added; comparing hex text
-# leaves no room for integer overflow in any SQL engine.
-_SPLIT = """
-create table split_ratings as select
-    customers.index as customer_index,
-    videos.index as video_index,
-    stars::float as stars,
-    md5(concat(customer, '|', video, '|', $seed::varchar)) as hash,
-    case when hash < $validate_from then 'train' when hash < $test_from then 'validate'
-        else 'test' end as split,
-    customer,
-    video
-from distinct_ratings join customers using (customer) join videos using (video)
-"""
-
-_ONE_SPLIT = """
-select customer_index as customer, video_index as video, stars from split_ratings
-where split = $split order by hash, customer, video
-"""
 
 
 def preprocess(
@@ -112,136 +43,152 @@ def preprocess(
     Returns
     -------
     Preprocessed
-        Parts of the `ratings` by split (Parquet: customer and video indexes, stars; in the order of
-        their hash), `customers` and `videos` (Parquet: index, id, ratings; title) and the `report`
-        (JSON), and how many of each there are.
+        The parts of the `ratings` by split (Parquet: customer and video indexes, stars, the side
+        columns; in the order of their hash), URIs of `customers` and `videos` (Parquet: index, id,
+        ratings; title) and of the `report` (JSON), and how many of each there are.
 
     Raises
     ------
     ObjectsError
         If there are no such objects.
     RatingsError
-        If they hold no usable ratings, or the filters or a split leave none.
+        If they cannot be read, hold no usable ratings or too many malformed rows, or the filters or
+        a split leave none.
     """
     objects = Objects()
+    sources = Sources(objects)
     run = inputs["run"]
     folder = f"{settings.folder(run)}/preprocess"
-    sources = objects.find(settings.ratings)
+    found = sources.find(settings.ratings)
     malformed = MalformedRows()
     # First of all, as it fails at once where nothing could be written.
     objects.delete_folder(folder)
     with (
         tempfile.TemporaryDirectory(prefix="matinee-preprocess-") as scratch_name,
-        duckdb.connect() as database,
+        _open(settings, run, sources, Path(scratch_name), part_rows) as engine,
     ):
-        scratch = Path(scratch_name)
-        database.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
-        database.execute("set temp_directory = $folder", {"folder": scratch_name})
-        unreadable_times = load(database, objects, sources, settings, scratch, malformed)
-        funnel = _reduce(database, settings)
-        counts = _split(database, settings)
+        engine.load(found, malformed)
+        loaded = _check_rows(engine, settings, found, malformed)
+        funnel = _reduce(engine, settings)
+        counts = _split(engine, settings)
         report = {
             "run": run,
+            "engine": settings.engine,
             "ratings": settings.ratings,
-            "objects": sources,
-            "rows": funnel[0]["ratings"] + malformed.total,
+            "objects": found,
+            "rows": loaded.pop("usable") + malformed.total,
             "malformed": malformed.report(),
-            "unreadable_times": unreadable_times,
+            **loaded,
             "funnel": funnel,
-            "stars": _histogram(database),
+            "stars": {f"{stars:g}": n for stars, n in engine.rows(engine.definition.histogram())},
             "splits": counts,
             "customers": funnel[-1]["customers"],
             "videos": funnel[-1]["videos"],
             "seed": settings.seed,
         }
-        tables = {
-            "customers": "select * from customers order by index",
-            "videos": "select * from videos order by index",
+        preprocessed: Preprocessed = {
+            "run": run,
+            "ratings": {
+                split: tables.write_parts(
+                    engine.split(split),
+                    tables.ratings_schema(settings.side_columns),
+                    f"{folder}/ratings/{split}",
+                    part_rows,
+                    objects,
+                    Path(scratch_name),
+                )
+                for split in SPLITS
+            },
+            "customers": f"{folder}/customers.parquet",
+            "videos": f"{folder}/videos.parquet",
+            "report": f"{folder}/report.json",
+            "customer_count": funnel[-1]["customers"],
+            "video_count": funnel[-1]["videos"],
+            "rating_counts": counts,
         }
-        for name, query in tables.items():
-            path = scratch / "table.parquet"
-            _write_parquet(database.sql(query).to_arrow_reader(_ROW_GROUP_ROWS), path)
-            objects.upload(path, f"{folder}/{name}.parquet")
-        ratings = {
-            split: _write_parts(
-                database, objects, split, f"{folder}/ratings/{split}", scratch, part_rows
-            )
-            for split in SPLITS
-        }
-        objects.write_json(report, f"{folder}/report.json")
+        for name, schema in (("customers", tables.CUSTOMERS), ("videos", tables.VIDEOS)):
+            uri = f"{folder}/{name}.parquet"
+            tables.write_table(engine.index(name), schema, uri, objects, Path(scratch_name))
+    objects.write_json(report, preprocessed["report"])
     logger.info("malformed rows: %s", malformed.describe() or "none")
     for step in funnel:
         logger.info(
             "%(step)s: %(ratings)d ratings, %(customers)d customers, %(videos)d videos", step
         )
+    return preprocessed
+
+
+def _open(
+    settings: Settings, run: str, sources: Sources, scratch: Path, part_rows: int
+) -> AbstractContextManager[Engine]:
+    """Open the engine that the run asks for; only its own library is loaded."""
+    if settings.engine == "spark":
+        from matinee.workflow.engines.spark import Spark
+
+        return Spark(settings, sources, scratch, part_rows)
+    if settings.engine == "athena":
+        from matinee.workflow.engines.athena import Athena
+
+        return Athena(settings, run, sources, scratch, part_rows)
+    from matinee.workflow.engines.duckdb import DuckDB
+
+    return DuckDB(settings, sources, scratch)
+
+
+def _check_rows(
+    engine: Engine, settings: Settings, found: list[str], malformed: MalformedRows
+) -> dict[str, int]:
+    """Take the malformed rows into account; return what is to be told of the usable ones."""
+    definition = engine.definition
+    seen: set[tuple[Any, str]] = set()
+    for source, cause, count, row in engine.rows(definition.malformed()):
+        first = (source, cause) not in seen
+        seen.add((source, cause))
+        name = found[source] if isinstance(source, int) else source
+        malformed.add(cause, name, row, count if first else 0)
+    [(usable, mended, unreadable)] = engine.rows(definition.usable())
+    [(replaced,)] = engine.rows(definition.replaced_titles())
+    malformed.refuse_above(settings.max_malformed_fraction, int(usable), settings.ratings)
     return {
-        "run": run,
-        "ratings": ratings,
-        "customers": f"{folder}/customers.parquet",
-        "videos": f"{folder}/videos.parquet",
-        "report": f"{folder}/report.json",
-        "customer_count": funnel[-1]["customers"],
-        "video_count": funnel[-1]["videos"],
-        "rating_counts": counts,
+        "usable": int(usable),
+        "mended_ids": int(mended),
+        "unreadable_times": int(unreadable),
+        "titles_not_utf8": int(replaced),
     }
 
 
-def thresholds(fractions: list[float]) -> list[str]:
-    """Return where splits begin among 128-bit hashes, as hexadecimal text.
-
-    Parameters
-    ----------
-    fractions : list of float
-        Shares of all splits but the last, taken as the decimal numbers they are written as.
-
-    Returns
-    -------
-    list of str
-        For each of them, the first hash of the split after it.
-    """
-    total = Fraction(0)
-    starts = []
-    for fraction in fractions:
-        total += Fraction(str(fraction))
-        starts.append(f"{int(total * 2**128):032x}")
-    return starts
-
-
-def _reduce(database: duckdb.DuckDBPyConnection, settings: Settings) -> list[dict[str, Any]]:
+def _reduce(engine: Engine, settings: Settings) -> list[dict[str, Any]]:
     """Filter and deduplicate; return how many ratings, customers and videos each step left."""
-    database.execute(_KEEP_CUSTOMERS, {"least": settings.min_ratings_per_customer})
-    database.execute(_KEEP_VIDEOS, {"least": settings.min_ratings_per_video})
-    database.execute(_DEDUPLICATE)
-    funnel = [
-        _count(database, "usable rows", "rated"),
-        _count(database, f"customers with {settings.min_ratings_per_customer} or more", "active"),
-        _count(database, f"videos with {settings.min_ratings_per_video} or more", "kept"),
-        _count(database, "latest of each customer and video", "distinct_ratings"),
-    ]
+    definition = engine.definition
+    engine.create("customer_counts", definition.counts("customer"))
+    engine.create("video_counts", definition.counts("video"))
+    engine.create("active", definition.active())
+    engine.drop("checked")
+    engine.create("kept", definition.kept())
+    engine.create("distinct_ratings", definition.distinct_ratings())
+    funnel = [_count(engine, step, query) for step, query in definition.funnel()]
     if not funnel[-1]["ratings"]:
-        customer_most, video_most = (
-            _number(database, query) for query in (_MOST_BY_A_CUSTOMER, _MOST_OF_A_VIDEO)
-        )
+        [(customer_most,)] = engine.rows(definition.most("customer"))
+        [(video_most,)] = engine.rows(definition.most("video"))
         raise RatingsError(
             f"of {funnel[0]['ratings']} usable ratings none is left: min_ratings_per_customer"
             f" {settings.min_ratings_per_customer} leaves {funnel[1]['ratings']}, with"
             f" min_ratings_per_video {settings.min_ratings_per_video} 0; the most active customer"
             f" has {customer_most} ratings, the most rated video {video_most}"
         )
+    for table in ("customer_counts", "video_counts", "active", "kept"):
+        engine.drop(table)
     return funnel
 
 
-def _split(database: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, int]:
+def _split(engine: Engine, settings: Settings) -> dict[str, int]:
     """Index and split; return the ratings of each split."""
-    database.execute(_CUSTOMERS)
-    database.execute(_VIDEOS)
-    validate_from, test_from = thresholds([settings.train_fraction, settings.validate_fraction])
-    database.execute(
-        _SPLIT,
-        {"seed": settings.seed, "validate_from": validate_from, "test_from": test_from},
-    )
-    rows = database.execute("select split, count(*) from split_ratings group by split").fetchall()
-    counts = {split: dict(rows).get(split, 0) for split in SPLITS}
+    definition = engine.definition
+    engine.create("customers", definition.customers())
+    engine.create("videos", definition.videos())
+    engine.create("split_ratings", definition.split_ratings())
+    rows = dict(engine.rows(definition.split_counts()))
+    counts = {split: int(rows.get(split, 0)) for split in SPLITS}
     empty = [split for split in SPLITS if not counts[split]]
     if empty:
         raise RatingsError(
@@ -252,65 +199,11 @@ def _split(database: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str,
     return counts
 
 
-def _number(database: duckdb.DuckDBPyConnection, query: str) -> int:
-    [(number,)] = database.execute(query).fetchall()
-    return int(number)
-
-
-def _count(database: duckdb.DuckDBPyConnection, step: str, table: str) -> dict[str, Any]:
-    [(rows, customers, videos)] = database.execute(
-        "select count(*), count(distinct customer), count(distinct video) from query_table($table)",
-        {"table": table},
-    ).fetchall()
-    return {"step": step, "ratings": rows, "customers": customers, "videos": videos}
-
-
-def _histogram(database: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    rows = database.execute(
-        "select stars, count(*) from distinct_ratings group by stars order by stars"
-    ).fetchall()
-    return {f"{stars:g}": count for stars, count in rows}
-
-
-def _write_parts(
-    database: duckdb.DuckDBPyConnection,
-    objects: Objects,
-    split: str,
-    folder: str,
-    scratch: Path,
-    part_rows: int,
-) -> list[Part]:
-    """Write a split's ratings, cut after every `part_rows` of them."""
-    query = database.sql(_ONE_SPLIT, params={"split": split})
-    reader: pa.RecordBatchReader = query.to_arrow_reader(min(_ROW_GROUP_ROWS, part_rows))
-    parts: list[Part] = []
-    for number, batches in enumerate(_cut(reader, part_rows)):
-        path = scratch / "part.parquet"
-        _write_parquet(pa.RecordBatchReader.from_batches(reader.schema, batches), path)
-        uri = f"{folder}/part-{number:05d}.parquet"
-        objects.upload(path, uri)
-        parts.append({"uri": uri, "rows": pa.parquet.read_metadata(path).num_rows})
-    return parts
-
-
-def _cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[list[pa.RecordBatch]]:
-    """Deal batches out into lists of so many rows; the last may have fewer."""
-    part: list[pa.RecordBatch] = []
-    missing = rows
-    for batch in batches:
-        rest = batch
-        while rest.num_rows >= missing:
-            yield [*part, rest.slice(0, missing)]
-            rest, part, missing = rest.slice(missing), [], rows
-        if rest.num_rows:
-            part.append(rest)
-            missing -= rest.num_rows
-    if part:
-        yield part
-
-
-def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
-    """Write rows; row groups have a fixed size, so equal rows are equal bytes."""
-    with pa.parquet.ParquetWriter(path, reader.schema) as writer:
-        for batch in reader:
-            writer.write_batch(batch)
+def _count(engine: Engine, step: str, query: str) -> dict[str, Any]:
+    [(ratings, customers, videos)] = engine.rows(query)
+    return {
+        "step": step,
+        "ratings": int(ratings),
+        "customers": int(customers),
+        "videos": int(videos),
+    }

@@ -1,237 +1,238 @@
 """Ratings files, whatever their format, as batches of text: customer, video, stars, title, time.
 
 Reads Amazon Customer Reviews TSV and any other TSV (no quoting, as Amazon writes it), CSV (RFC
-4180), JSON Lines, each gzipped or not, and Parquet; the format is told from the bytes, the layout
-from the column names or the user's mapping. Rows that cannot be read go to the malformed tally;
-files that cannot are refused.
+4180), JSON Lines, each plain, gzipped or zstandard, and Parquet; the format is told from the bytes,
+the columns by `layouts`. Rows that cannot be read go to the malformed tally; files that cannot are
+refused.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from isal import isal_zlib
 
+from matinee.workflow import streams
+from matinee.workflow.definition import FIELDS, side_names
 from matinee.workflow.errors import RatingsError
+from matinee.workflow.layouts import columns_of
 from matinee.workflow.malformed import NOT_JSON, WRONG_FIELD_COUNT, MalformedRows
+from matinee.workflow.sources import Sources
 
-FIELDS = ("customer", "video", "stars", "title", "time")
-REQUIRED = FIELDS[:3]
-SCHEMA = pa.schema([(field, pa.string()) for field in FIELDS])
+Format = Literal["tsv", "csv", "json", "parquet", "empty"]
 
-# Amazon Customer Reviews (2015), and MovieLens as RecSys tools and as GroupLens's CSVs name it.
-LAYOUTS: tuple[dict[str, str], ...] = (
-    {
-        "customer": "customer_id",
-        "video": "product_id",
-        "stars": "star_rating",
-        "title": "product_title",
-        "time": "review_date",
-    },
-    {"customer": "user_id", "video": "item_id", "stars": "rating", "time": "timestamp"},
-    {"customer": "userId", "video": "movieId", "stars": "rating", "time": "timestamp"},
-)
-
-# A row longer than this is taken for a file without line ends.
-BLOCK_BYTES = 16 * 2**20
 _BATCH_ROWS = 65_536
 _JSON_ROWS_TO_LEARN_COLUMNS = 100
 
 _PARQUET = b"PAR1"
-_GZIP = b"\x1f\x8b"
 _OTHERS = {
     b"PK\x03\x04": "a zip archive",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstandard",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which columns a run wants: the user's mapping, or None for a known layout; side columns."""
+
+    mapping: Mapping[str, str] | None = None
+    side_columns: Sequence[str] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What batches look like: text alone."""
+        names = [*FIELDS, *side_names(len(self.side_columns))]
+        return pa.schema([(name, pa.string()) for name in names])
+
+    def of(self, found: Iterable[str], source: str) -> dict[str, str]:
+        """Return field to column name, of the columns that a file has; see `columns_of`."""
+        return columns_of(found, self.mapping, source, self.side_columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the beginning of a file tells.
+
+    Attributes
+    ----------
+    format
+        "empty" if there is no row, nor a header.
+    first
+        The first line as it is, with its end; empty for Parquet.
+    names
+        The columns, where a header tells them.
+    """
+
+    format: Format
+    first: bytes = b""
+    names: tuple[str, ...] = ()
+
+
 def read(
-    path: Path, source: str, mapping: Mapping[str, str] | None, malformed: MalformedRows
+    sources: Sources, source: str, wanted: Wanted, scratch: Path, malformed: MalformedRows
 ) -> Iterator[pa.RecordBatch]:
     """Read one ratings file.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    sources : Sources
     source : str
-        The URI it came from, for messages.
-    mapping : mapping or None
-        Field ("customer", "video", "stars", "title", "time") to column name; None to tell it from
-        the column names.
+        The URI or absolute path.
+    wanted : Wanted
+    scratch : Path
+        Folder for a copy of a Parquet object.
     malformed : MalformedRows
         Takes the rows that cannot be read.
 
     Yields
     ------
     pyarrow.RecordBatch
-        Of `SCHEMA`; null where the file has no such column or value, U+FFFD for what isn't UTF-8.
+        Of `wanted.schema`; null where the file has no such column or value, U+FFFD for what isn't
+        UTF-8.
 
     Raises
     ------
-    RatingsError
-        If the file is of an unknown format, broken, or lacks a column.
+    ObjectsError, RatingsError
+        If the file cannot be had, is of an unknown format, broken, or lacks a column.
     """
-    with _refusing_broken_files(source):
-        with path.open("rb") as file:
-            magic = file.read(8)
-        if not magic:
-            return
-        for other, name in _OTHERS.items():
-            if magic.startswith(other):
-                raise RatingsError(f"{source} is {name}: gzip it, or give it as plain text")
-        if magic.startswith(_PARQUET):
-            yield from _parquet(path, source, mapping)
-            return
-        with _text(path, magic) as text:
-            first = text.readline(BLOCK_BYTES)
-        if b"\0" in first:
-            raise RatingsError(f"{source} is neither text, gzipped text nor Parquet")
-        if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
-            yield from _json_lines(path, magic, source, mapping, malformed)
-        elif first:
-            yield from _delimited(path, magic, first, source, mapping, malformed)
+    with ExitStack() as stack, _refusing_broken_files(source):
+        raw = stack.enter_context(_buffered(sources.open(source)))
+        text, head = _begin(raw, source)
+        if head.format == "parquet":
+            path = stack.enter_context(sources.as_file(source, scratch))
+            yield from _parquet(path, source, wanted)
+        elif head.format == "json":
+            yield from _json_lines(text, head, source, wanted, malformed)
+        elif head.format != "empty":
+            yield from _delimited(text, head, source, wanted, malformed)
 
 
-def columns_of(
-    found: Iterable[str], mapping: Mapping[str, str] | None, source: str
-) -> dict[str, str]:
-    """Decide which column holds which field.
-
-    Parameters
-    ----------
-    found : iterable of str
-        The file's column names.
-    mapping : mapping or None
-        The user's choice; all its columns must be there.
-    source : str
-        The file's URI, for messages.
-
-    Returns
-    -------
-    dict
-        Field to column name: at least the customer, video and stars.
+def head_of(sources: Sources, source: str) -> Head:
+    """Look at the beginning of a file.
 
     Raises
     ------
-    RatingsError
-        If a column is missing or named twice, or if several known layouts fit.
+    ObjectsError, RatingsError
+        If it cannot be had, or is of an unknown format or broken.
     """
-    names = list(found)
-    if mapping is not None:
-        chosen = dict(mapping)
-        missing = [column for column in chosen.values() if column not in names]
-        if missing:
-            raise RatingsError(
-                f"{source} lacks the columns {missing}: the mapping needs {chosen},"
-                f" the file has {names}"
-            )
-    else:
-        fitting = [
-            layout for layout in LAYOUTS if all(layout[field] in names for field in REQUIRED)
-        ]
-        if len(fitting) != 1:
-            known = " or ".join(str([layout[field] for field in REQUIRED]) for layout in LAYOUTS)
-            trouble = "fits several known layouts" if fitting else "has no layout known here"
-            raise RatingsError(
-                f"{source} {trouble}: it needs the columns {known}, or the parameter"
-                f" columns to say which hold customer, video and stars; the file has {names}"
-            )
-        chosen = {field: column for field, column in fitting[0].items() if column in names}
-    twice = [column for column in chosen.values() if names.count(column) > 1]
-    if twice:
-        raise RatingsError(f"{source} has the columns {twice} more than once")
-    return chosen
+    with _refusing_broken_files(source), _buffered(sources.open(source)) as raw:
+        return _begin(raw, source)[1]
+
+
+def json_columns(lines: Iterable[bytes]) -> list[str]:
+    """Return the columns of JSON objects: any may be left out of a row, so of several."""
+    names: dict[str, None] = {}
+    for line in lines:
+        names.update(dict.fromkeys(_json_object(line) or ()))
+    return list(names)
 
 
 @contextmanager
 def _refusing_broken_files(source: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+    except (pa.ArrowException, OSError, EOFError, zlib.error, isal_zlib.error) as error:
         raise RatingsError(f"cannot read {source}: {error}") from error
 
 
-def _text(path: Path, magic: bytes) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if magic.startswith(_GZIP) else path.open("rb")
+def _buffered(stream: BinaryIO) -> io.BufferedReader:
+    return stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[arg-type]
+
+
+def _begin(raw: io.BufferedReader, source: str) -> tuple[BinaryIO, Head]:
+    """Return the decompressed text after its first line, and what the beginning tells."""
+    magic = raw.peek(8)[:8]
+    for other, name in _OTHERS.items():
+        if magic.startswith(other):
+            raise RatingsError(f"{source} is {name}: give it as UTF-8 text, gzipped or not")
+    if magic.startswith(_PARQUET):
+        return raw, Head("parquet")
+    text = raw if not magic else _buffered(streams.decompressed(raw, magic))
+    first = text.readline(streams.BLOCK_BYTES)
+    if b"\0" in first:
+        raise RatingsError(f"{source} is neither text, gzipped text nor Parquet")
+    if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
+        return text, Head("json", first)
+    if not first:
+        return text, Head("empty")
+    try:
+        header = first.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise RatingsError(f"{source}: the first line is not UTF-8 text: {error}") from error
+    if "\t" in header:
+        return text, Head("tsv", first, tuple(header.split("\t")))
+    return text, Head("csv", first, tuple(next(csv.reader([header]), [])))
 
 
 def _batch(
-    fields: Mapping[str, str], columns: Mapping[str, pa.Array | list[str | None]], rows: int
+    fields: Mapping[str, str],
+    columns: Mapping[str, pa.Array | list[str | None]],
+    rows: int,
+    schema: pa.Schema,
 ) -> pa.RecordBatch:
-    """Put the columns of a batch into `SCHEMA`'s order, nulls where there is none."""
+    """Put the columns of a batch into the schema's order, nulls where there is none."""
     arrays = [
         columns[fields[field]] if field in fields else pa.nulls(rows, pa.string())
-        for field in FIELDS
+        for field in schema.names
     ]
     return pa.RecordBatch.from_arrays(
         [
             array if isinstance(array, pa.Array) else pa.array(array, pa.string())
             for array in arrays
         ],
-        schema=SCHEMA,
+        schema=schema,
     )
 
 
-def _parquet(
-    path: Path, source: str, mapping: Mapping[str, str] | None
-) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path, source: str, wanted: Wanted) -> Iterator[pa.RecordBatch]:
     with pa.parquet.ParquetFile(path) as file:
-        fields = columns_of(file.schema_arrow.names, mapping, source)
-        wanted = list(fields.values())
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
+        fields = wanted.of(file.schema_arrow.names, source)
+        names = list(fields.values())
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
             batch.validate(full=True)
-            columns = {name: batch.column(name).cast(pa.string()) for name in wanted}
-            yield _batch(fields, columns, batch.num_rows)
+            columns = {name: batch.column(name).cast(pa.string()) for name in names}
+            yield _batch(fields, columns, batch.num_rows, wanted.schema)
 
 
 def _delimited(
-    path: Path,
-    magic: bytes,
-    first: bytes,
-    source: str,
-    mapping: Mapping[str, str] | None,
-    malformed: MalformedRows,
+    text: BinaryIO, head: Head, source: str, wanted: Wanted, malformed: MalformedRows
 ) -> Iterator[pa.RecordBatch]:
-    try:
-        header = first.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise RatingsError(f"{source}: the first line is not UTF-8 text: {error}") from error
-    tabs = "\t" in header
-    names = header.split("\t") if tabs else next(csv.reader([header]), [])
-    fields = columns_of(names, mapping, source)
+    fields = wanted.of(head.names, source)
+    tabs = head.format == "tsv"
 
     def skip(row: pa.csv.InvalidRow) -> str:
         malformed.add(WRONG_FIELD_COUNT, source, row.text)
         return "skip"
 
+    first_row = _first_row(text)
+    if not first_row:
+        return
     # Names of our own: the file may have any, and some twice.
-    positions = [str(position) for position in range(len(names))]
-    wanted = {name: positions[names.index(name)] for name in fields.values()}
+    positions = [str(position) for position in range(len(head.names))]
+    places = {name: positions[head.names.index(name)] for name in fields.values()}
+    schema = wanted.schema
     with ExitStack() as stack:
-        text = stack.enter_context(_text(path, magic))
-        text.readline()
-        rest = _ReadableUtf8(text)
-        if not rest.begin():
-            return
+        # pyarrow drops one byte order mark at the beginning: this one, not the row's own.
+        ahead = stack.enter_context(streams.TextAhead(text, b"\xef\xbb\xbf" + first_row))
         reader = stack.enter_context(
             pa.csv.open_csv(
-                pa.PythonFile(rest, "r"),
-                pa.csv.ReadOptions(block_size=BLOCK_BYTES, column_names=positions),
+                pa.PythonFile(ahead, "r"),
+                pa.csv.ReadOptions(block_size=streams.BLOCK_BYTES, column_names=positions),
                 pa.csv.ParseOptions(
                     delimiter="\t" if tabs else ",",
                     quote_char=False if tabs else '"',
@@ -240,77 +241,45 @@ def _delimited(
                     invalid_row_handler=skip,
                 ),
                 pa.csv.ConvertOptions(
+                    check_utf8=False,  # the stream is valid
                     column_types=dict.fromkeys(positions, pa.string()),
-                    include_columns=list(wanted.values()),
+                    include_columns=list(places.values()),
                     strings_can_be_null=False,
                 ),
             )
         )
         for batch in reader:
-            columns = {name: batch.column(position) for name, position in wanted.items()}
-            yield _batch(fields, columns, batch.num_rows)
+            columns = {name: batch.column(place) for name, place in places.items()}
+            yield _batch(fields, columns, batch.num_rows, schema)
 
 
-class _ReadableUtf8(io.RawIOBase):
-    """A stream with U+FFFD for what is not UTF-8, so that one bad byte does not cost the file."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def begin(self) -> bool:
-        """Go to the first row, past blank lines; tell whether there is one."""
-        while not self._rest.lstrip(b"\r\n"):
-            block = self._stream.read(BLOCK_BYTES)
-            self._rest = self._decoder.decode(block, final=not block).encode()
-            if not block and not self._rest:
-                return False
-            if not block:
-                break
-        # pyarrow drops one byte order mark at the beginning: this one, not the row's own.
-        self._rest = codecs.BOM_UTF8 + self._rest
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        # Less would end a block amid a row; more, as replacing lengthens, was not asked for.
-        block = b"first"
-        while block and len(self._rest) < size:
-            block = self._stream.read(size)
-            self._rest += self._decoder.decode(block, final=not block).encode()
-        given, self._rest = self._rest[:size], self._rest[size:]
-        return given
+def _first_row(text: BinaryIO) -> bytes:
+    """Go past blank lines; return the first line that is not, or nothing at the end."""
+    line = text.readline(streams.BLOCK_BYTES)
+    while line and not line.strip(b"\r\n"):
+        line = text.readline(streams.BLOCK_BYTES)
+    return line
 
 
 def _json_lines(
-    path: Path,
-    magic: bytes,
-    source: str,
-    mapping: Mapping[str, str] | None,
-    malformed: MalformedRows,
+    text: BinaryIO, head: Head, source: str, wanted: Wanted, malformed: MalformedRows
 ) -> Iterator[pa.RecordBatch]:
-    # A column may be left out of a row, so the first row alone does not tell the columns.
-    names: dict[str, None] = {}
-    with _text(path, magic) as text:
-        for line in islice(text, _JSON_ROWS_TO_LEARN_COLUMNS):
-            names.update(dict.fromkeys(_json_object(line) or ()))
-    fields = columns_of(names, mapping, source)
-    with _text(path, magic) as text:
+    first = [head.first, *islice(text, _JSON_ROWS_TO_LEARN_COLUMNS - 1)]
+    fields = wanted.of(json_columns(first), source)
+    schema = wanted.schema
+    with streams.TextAhead(text) as ahead:
         rows: list[dict[str, Any]] = []
-        for line in text:
+        for line in chain(first, cast("Iterator[bytes]", io.BufferedReader(ahead))):
             row = _json_object(line)
             if row is not None:
                 rows.append(row)
             elif line.strip():
                 malformed.add(NOT_JSON, source, line.decode(errors="replace").rstrip())
             if len(rows) == _BATCH_ROWS:
-                yield _json_batch(fields, rows)
+                yield _json_batch(fields, rows, schema)
                 rows = []
         if rows:
-            yield _json_batch(fields, rows)
+            yield _json_batch(fields, rows, schema)
 
 
 def _json_object(line: bytes) -> dict[str, Any] | None:
@@ -321,9 +290,11 @@ def _json_object(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _json_batch(fields: Mapping[str, str], rows: list[dict[str, Any]]) -> pa.RecordBatch:
+def _json_batch(
+    fields: Mapping[str, str], rows: list[dict[str, Any]], schema: pa.Schema
+) -> pa.RecordBatch:
     columns = {name: [_json_text(row.get(name)) for row in rows] for name in fields.values()}
-    return _batch(fields, columns, len(rows))
+    return _batch(fields, columns, len(rows), schema)
 
 
 def _json_text(value: Any) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,11 @@ class Settings:
     output: str
     role: str
     columns: Mapping[str, str] | None
+    side_columns: Sequence[str]
+    max_malformed_fraction: float
+    engine: str
+    athena_database: str
+    athena_workgroup: str
     preset: str
     image: str | None
     seed: int
@@ -128,6 +133,12 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
     columns = list((complete["columns"] or {}).values())
     if len(set(columns)) < len(columns):
         problems.append(f"columns {complete['columns']}: one column cannot hold two things")
+    sides = complete["side_columns"]
+    problems += [
+        f"side_columns {sides}: {name!r} is a column that the ratings have already"
+        for name in sides
+        if name in ("customer", "video", "stars")
+    ]
     if complete["image"] is None:
         problems += [
             f"{name} needs an image of matinee-fm: SageMaker's built-in algorithm does not know it"

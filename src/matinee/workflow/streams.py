@@ -1,0 +1,155 @@
+"""Text of a compressed stream, decompressed ahead in a thread of its own, always valid UTF-8.
+
+Decompressing one .gz is the floor of reading it, so it must never wait for what is done with the
+text; ISA-L inflates twice as fast as zlib and lets go of the interpreter meanwhile. What is not
+UTF-8 becomes U+FFFD, so that one bad byte does not cost the file. Refuses nothing: a broken stream
+raises what its codec raises, in the reader's own thread.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import queue
+import threading
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+import pyarrow as pa
+from isal import igzip
+
+# A row longer than this is taken for a file without line ends.
+BLOCK_BYTES = 2 * 2**20
+_BLOCKS_AHEAD = 4
+_LONGEST_CHARACTER = 4
+
+GZIP = b"\x1f\x8b"
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
+
+
+def decompressed(stream: BinaryIO, magic: bytes) -> BinaryIO:
+    """Return what a stream holds, of which `magic` are the first bytes."""
+    if magic.startswith(GZIP):
+        return cast(BinaryIO, igzip.IGzipFile(fileobj=stream, mode="rb"))
+    if magic.startswith(ZSTANDARD):
+        return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"))
+    return stream
+
+
+class TextAhead(io.RawIOBase):
+    """A stream of bytes, read ahead of its reader in blocks and made valid UTF-8.
+
+    `read` gives blocks of `BLOCK_BYTES`, the last one shorter: what pyarrow asks for, at no copy.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, first: bytes = b"", block_bytes: int | None = None
+    ) -> None:
+        self._stream = stream
+        self._block_bytes = block_bytes or BLOCK_BYTES
+        self._blocks: queue.Queue[bytes | BaseException] = queue.Queue(_BLOCKS_AHEAD)
+        self._given_up = threading.Event()
+        self._rest = b""
+        self._ended = False
+        self._thread = threading.Thread(
+            target=self._run, args=(first,), name="matinee-text-ahead", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes, fewer only at the end; all of them for -1."""
+        parts, length = [self._rest], len(self._rest)
+        while not self._ended and (size < 0 or length < size):
+            block = self._blocks.get()
+            if isinstance(block, BaseException):
+                self._ended = True
+                raise block
+            self._ended = not block
+            parts.append(block)
+            length += len(block)
+        whole = parts[-1] if length == len(parts[-1]) else b"".join(parts)
+        if size < 0 or length <= size:
+            self._rest = b""
+            return whole
+        self._rest = whole[size:]
+        return whole[:size]
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        block = self.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        """Stop reading ahead; the stream itself stays open."""
+        if not self.closed:
+            self._given_up.set()
+            while self._thread.is_alive():
+                # The thread may wait for room.
+                try:
+                    self._blocks.get(timeout=0.05)
+                except queue.Empty:
+                    continue
+            self._thread.join()
+        super().close()
+
+    def _run(self, first: bytes) -> None:
+        try:
+            text, rest = b"", first
+            while not self._given_up.is_set():
+                block = self._stream.read(self._block_bytes)
+                valid, rest = valid_utf8(rest + block, final=not block)
+                text += valid
+                while len(text) >= self._block_bytes:
+                    self._blocks.put(text[: self._block_bytes])
+                    text = text[self._block_bytes :]
+                if not block:
+                    if text:
+                        self._blocks.put(text)
+                    self._blocks.put(b"")
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again by the reader
+            self._blocks.put(error)
+
+
+def valid_utf8(block: bytes, *, final: bool) -> tuple[bytes, bytes]:
+    """Return a block with U+FFFD for what is not UTF-8, and the bytes of a character cut short.
+
+    Parameters
+    ----------
+    block : bytes
+    final : bool
+        Whether nothing follows that could make the last character whole.
+    """
+    whole, rest = (block, b"") if final else _cut(block)
+    offsets = pa.py_buffer(len(whole).to_bytes(8, "little").rjust(16, b"\0"))
+    text = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(whole)])
+    try:
+        text.cast(pa.large_string())  # looks at every byte, and copies none
+    except pa.ArrowInvalid:
+        replaced, used = codecs.utf_8_decode(block, "replace", final)
+        return replaced.encode(), block[used:]
+    return whole, rest
+
+
+def _cut(block: bytes) -> tuple[bytes, bytes]:
+    """Cut a block before a last character that is not all there."""
+    for back in range(1, min(len(block), _LONGEST_CHARACTER - 1) + 1):
+        byte = block[-back]
+        if byte & 0b1100_0000 != 0b1000_0000:
+            length = 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+            return (block[:-back], block[-back:]) if length > back else (block, b"")
+    return block, b""
