@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from matinee.workflow.dialects import Dialect, literal
+from matinee.workflow.dialects import Dialect
 from matinee.workflow.malformed import (
     BLANK_CUSTOMER,
     BLANK_VIDEO,
@@ -50,6 +50,13 @@ _BUCKET_DIGITS = 3
 def side_names(count: int) -> list[str]:
     """Return what the definition calls the side columns: the users' own names stay out of SQL."""
     return [f"side_{number}" for number in range(1, count + 1)]
+
+
+def _trimmed(column: str) -> str:
+    """Return a text without blanks around it; few have any, and looking is cheaper than cutting."""
+    return f"""
+        case when {column} like ' %' or {column} like '% ' then trim(both ' ' from {column})
+            else {column} end"""
 
 
 def thresholds(fractions: Sequence[float]) -> list[str]:
@@ -102,11 +109,11 @@ class Definition:
             A relation: `source`, `FIELDS`, the side columns, `fault` (the reader's cause, or null)
             and `line` (the row, where there is a fault).
         """
+        literal = self.dialect.literal
         sides = self._list(self.sides)
         mended = f"""
-            select source, fault, line, trim(both ' ' from stars) as star_text,
-                nullif(trim(both ' ' from title), '') as title,
-                trim(both ' ' from time) as time,
+            select source, fault, line, {_trimmed("stars")} as star_text,
+                nullif({_trimmed("title")}, '') as title, {_trimmed("time")} as time,
                 {self._mended("customer")} as customer, {self._mended("video")} as video,
                 customer as given_customer, video as given_video
                 {self._list(f"coalesce({side}, '') as {side}" for side in self.sides)}
@@ -155,7 +162,7 @@ class Definition:
         """Return the query of how many rows have a title with U+FFFD for what was not UTF-8."""
         return f"""
             select coalesce(sum(rows_of_title), 0) from {self._table("title_counts")}
-            where position({literal(_REPLACEMENT)} in title) > 0"""
+            where position({self.dialect.literal(_REPLACEMENT)} in title) > 0"""
 
     def malformed(self) -> str:
         """Return the query of source, cause, number, sample: some samples of each."""
@@ -233,7 +240,7 @@ class Definition:
         validate_from, test_from = thresholds(
             [self.settings.train_fraction, self.settings.validate_fraction]
         )
-        train, validate, test = map(literal, SPLITS)
+        train, validate, test = map(self.dialect.literal, SPLITS)
         ids = f"concat(rated.customer, '|', rated.video, '|', '{self.settings.seed}')"
         return f"""
             select customer_index, video_index, stars, hash, customer, video,
@@ -253,7 +260,7 @@ class Definition:
         """Return the query of a split's rows in their order."""
         return f"""
             select customer_index as customer, video_index as video, stars {self._list(self.sides)}
-            from {self._table("split_ratings")} where split = {literal(split)}
+            from {self._table("split_ratings")} where split = {self.dialect.literal(split)}
             order by hash, customer, video"""
 
     def positioned(self, part_rows: int) -> str:

@@ -1,7 +1,7 @@
 """Where SQL engines spell the same thing differently: DuckDB, Spark SQL and Athena.
 
 `definition` writes every other word alike for all of them. What a dialect gives is text to put into
-a query; nothing here quotes what a user gave, which is `literal`'s.
+a query.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ class Dialect:
         A text cut at every tab, as an array.
     field : callable
         The element of such an array at a position from 1.
+    size : callable
+        How many elements an array has.
+    literal : callable
+        Any text of Python's, quoted.
     """
 
     name: str
@@ -42,11 +46,16 @@ class Dialect:
     row: Callable[[Sequence[str]], str]
     fields: Callable[[str], str]
     field: Callable[[str, int], str]
+    size: Callable[[str], str]
+    literal: Callable[[str], str]
 
 
-def literal(text: str) -> str:
-    """Return a text as a SQL literal of the dialects DuckDB and Athena."""
+def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def _spark_literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _trino_days(date: str) -> str:
@@ -62,6 +71,8 @@ DUCKDB = Dialect(
     row=lambda values: f"row({', '.join(values)})",
     fields=lambda value: f"string_split({value}, chr(9))",
     field=lambda array, position: f"{array}[{position}]",
+    size=lambda array: f"len({array})",
+    literal=_literal,
 )
 SPARK = Dialect(
     name="spark",
@@ -72,6 +83,8 @@ SPARK = Dialect(
     row=lambda values: f"struct({', '.join(values)})",
     fields=lambda value: f"split({value}, chr(9), -1)",
     field=lambda array, position: f"get({array}, {position - 1})",
+    size=lambda array: f"size({array})",
+    literal=_spark_literal,
 )
 ATHENA = Dialect(
     name="athena",
@@ -82,5 +95,6 @@ ATHENA = Dialect(
     row=lambda values: f"row({', '.join(values)})",
     fields=lambda value: f"split({value}, chr(9))",
     field=lambda array, position: f"element_at({array}, {position})",
+    size=lambda array: f"cardinality({array})",
+    literal=_literal,
 )
-DIALECTS = {dialect.name: dialect for dialect in (DUCKDB, SPARK, ATHENA)}

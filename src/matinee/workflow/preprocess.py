@@ -60,14 +60,13 @@ def preprocess(
     run = inputs["run"]
     folder = f"{settings.folder(run)}/preprocess"
     found = sources.find(settings.ratings)
-    malformed = MalformedRows()
     # First of all, as it fails at once where nothing could be written.
     objects.delete_folder(folder)
     with (
         tempfile.TemporaryDirectory(prefix="matinee-preprocess-") as scratch_name,
         _open(settings, run, sources, Path(scratch_name), part_rows) as engine,
     ):
-        engine.load(found, malformed)
+        malformed = engine.load(found)
         loaded = _check_rows(engine, settings, found, malformed)
         funnel = _reduce(engine, settings)
         counts = _split(engine, settings)
@@ -125,7 +124,7 @@ def _open(
     if settings.engine == "spark":
         from matinee.workflow.engines.spark import Spark
 
-        return Spark(settings, sources, scratch, part_rows)
+        return Spark(settings, run, sources, scratch, part_rows)
     if settings.engine == "athena":
         from matinee.workflow.engines.athena import Athena
 

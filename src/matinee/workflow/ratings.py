@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from typing import Any, BinaryIO, Literal, cast
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from isal import isal_zlib
 
 from matinee.workflow import streams
 from matinee.workflow.definition import FIELDS, side_names
@@ -72,15 +70,18 @@ class Head:
     ----------
     format
         "empty" if there is no row, nor a header.
-    first
-        The first line as it is, with its end; empty for Parquet.
     names
-        The columns, where a header tells them.
+        The columns, where text tells them: the header does, or the first JSON objects.
+    lines
+        The lines read so far: none of Parquet, the header, or the first of JSON Lines.
+    compression
+        What the text was compressed by, as file names say it: "", ".gz" or ".zst".
     """
 
     format: Format
-    first: bytes = b""
     names: tuple[str, ...] = ()
+    lines: tuple[bytes, ...] = ()
+    compression: str = ""
 
 
 def read(
@@ -134,19 +135,11 @@ def head_of(sources: Sources, source: str) -> Head:
         return _begin(raw, source)[1]
 
 
-def json_columns(lines: Iterable[bytes]) -> list[str]:
-    """Return the columns of JSON objects: any may be left out of a row, so of several."""
-    names: dict[str, None] = {}
-    for line in lines:
-        names.update(dict.fromkeys(_json_object(line) or ()))
-    return list(names)
-
-
 @contextmanager
 def _refusing_broken_files(source: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, EOFError, zlib.error, isal_zlib.error) as error:
+    except (pa.ArrowException, *streams.BROKEN) as error:
         raise RatingsError(f"cannot read {source}: {error}") from error
 
 
@@ -162,12 +155,16 @@ def _begin(raw: io.BufferedReader, source: str) -> tuple[BinaryIO, Head]:
             raise RatingsError(f"{source} is {name}: give it as UTF-8 text, gzipped or not")
     if magic.startswith(_PARQUET):
         return raw, Head("parquet")
-    text = raw if not magic else _buffered(streams.decompressed(raw, magic))
+    text = _buffered(streams.decompressed(raw, magic)) if magic else raw
+    compression = streams.suffix(magic)
     first = text.readline(streams.BLOCK_BYTES)
     if b"\0" in first:
         raise RatingsError(f"{source} is neither text, gzipped text nor Parquet")
     if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
-        return text, Head("json", first)
+        lines = (first, *islice(text, _JSON_ROWS_TO_LEARN_COLUMNS - 1))
+        # A column may be left out of a row, so the first row alone does not tell the columns.
+        names = dict.fromkeys(chain.from_iterable(_json_object(line) or () for line in lines))
+        return text, Head("json", tuple(names), lines, compression)
     if not first:
         return text, Head("empty")
     try:
@@ -175,8 +172,8 @@ def _begin(raw: io.BufferedReader, source: str) -> tuple[BinaryIO, Head]:
     except UnicodeDecodeError as error:
         raise RatingsError(f"{source}: the first line is not UTF-8 text: {error}") from error
     if "\t" in header:
-        return text, Head("tsv", first, tuple(header.split("\t")))
-    return text, Head("csv", first, tuple(next(csv.reader([header]), [])))
+        return text, Head("tsv", tuple(header.split("\t")), (first,), compression)
+    return text, Head("csv", tuple(next(csv.reader([header]), [])), (first,), compression)
 
 
 def _batch(
@@ -203,7 +200,7 @@ def _parquet(path: Path, source: str, wanted: Wanted) -> Iterator[pa.RecordBatch
     with pa.parquet.ParquetFile(path) as file:
         fields = wanted.of(file.schema_arrow.names, source)
         names = list(fields.values())
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(dict.fromkeys(names))):
             batch.validate(full=True)
             columns = {name: batch.column(name).cast(pa.string()) for name in names}
             yield _batch(fields, columns, batch.num_rows, wanted.schema)
@@ -264,12 +261,11 @@ def _first_row(text: BinaryIO) -> bytes:
 def _json_lines(
     text: BinaryIO, head: Head, source: str, wanted: Wanted, malformed: MalformedRows
 ) -> Iterator[pa.RecordBatch]:
-    first = [head.first, *islice(text, _JSON_ROWS_TO_LEARN_COLUMNS - 1)]
-    fields = wanted.of(json_columns(first), source)
+    fields = wanted.of(head.names, source)
     schema = wanted.schema
     with streams.TextAhead(text) as ahead:
         rows: list[dict[str, Any]] = []
-        for line in chain(first, cast("Iterator[bytes]", io.BufferedReader(ahead))):
+        for line in chain(head.lines, cast("Iterator[bytes]", io.BufferedReader(ahead))):
             row = _json_object(line)
             if row is not None:
                 rows.append(row)

@@ -73,13 +73,12 @@ class Sources:
         finally:
             path.unlink(missing_ok=True)
 
-    def copy(self, source: str, path: Path) -> None:
-        """Copy the bytes into a file."""
-        if not is_local(source):
-            self._objects.download(source, path)
-            return
-        with _naming(source):
-            shutil.copyfile(source, path)
+    def delete_folder(self, folder: str) -> None:
+        """Delete all that lies below a folder of results, if there is any."""
+        if is_local(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            self._objects.delete_folder(folder)
 
 
 def is_local(source: str) -> bool:

@@ -12,16 +12,20 @@ import codecs
 import io
 import queue
 import threading
+import zlib
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 import pyarrow as pa
-from isal import igzip
+from isal import igzip, igzip_lib
 
 # A row longer than this is taken for a file without line ends.
 BLOCK_BYTES = 2 * 2**20
 _BLOCKS_AHEAD = 4
 _LONGEST_CHARACTER = 4
+
+# What reading a broken stream raises, whichever codec it is of.
+BROKEN = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.IsalError))
 
 GZIP = b"\x1f\x8b"
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
@@ -34,6 +38,12 @@ def decompressed(stream: BinaryIO, magic: bytes) -> BinaryIO:
     if magic.startswith(ZSTANDARD):
         return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"))
     return stream
+
+
+def suffix(magic: bytes) -> str:
+    """Return how a file's name tells its compression, from its first bytes."""
+    known = {GZIP: ".gz", ZSTANDARD: ".zst"}
+    return next((end for begin, end in known.items() if magic.startswith(begin)), "")
 
 
 class TextAhead(io.RawIOBase):

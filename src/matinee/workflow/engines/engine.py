@@ -21,11 +21,14 @@ class Engine(Protocol):
 
     definition: Definition
 
-    def load(self, objects: list[str], malformed: MalformedRows) -> None:
+    def load(self, objects: list[str]) -> MalformedRows:
         """Make the tables `checked` and `title_counts` from the ratings' objects.
 
-        Rows that cannot be told apart into fields may go to `malformed` at once; all others are in
-        `checked`, whose `source` is the object's URI or its place in `objects`.
+        Returns
+        -------
+        MalformedRows
+            The rows that are in no table, as the reader could make no fields of them. All others
+            are in `checked`, whose `source` is the object's URI or its place in `objects`.
 
         Raises
         ------
