@@ -146,11 +146,22 @@ class Definition:
                 ) end as malformed_row {sides}
             from ({judged}) as judged_rows"""
 
-    def title_counts(self, checked: str = "checked") -> str:
-        """Return the query of how many rows give a video a title, usable rows or not."""
+    def title_rows(self, rows: str) -> str:
+        """Return the query of how many rows give a video a title; `rows` is a relation of both."""
         return f"""
-            select video, title, count(*) as rows_of_title from {self._table(checked)}
-            where title is not null and coalesce(video, '') <> '' group by video, title"""
+            select video, title, count(*) as rows_of_title from {rows}
+            where title is not null and video is not null group by video, title"""
+
+    def title_counts(self, title_rows: str) -> str:
+        """Return the query of the same, ids and titles mended, usable rows or not.
+
+        Mending after counting is mending once a title, not once a row.
+        """
+        return f"""
+            select video, title, sum(rows_of_title) as rows_of_title
+            from (select {self._mended("video")} as video, {_trimmed("title")} as title,
+                    rows_of_title from ({title_rows}) as given) as mended
+            where title <> '' and video <> '' group by video, title"""
 
     def usable(self) -> str:
         """Return the query of the usable rows' number, mended ids and unreadable times."""

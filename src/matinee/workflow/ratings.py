@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.csv
@@ -28,6 +28,7 @@ from matinee.workflow.errors import RatingsError
 from matinee.workflow.layouts import columns_of
 from matinee.workflow.malformed import NOT_JSON, WRONG_FIELD_COUNT, MalformedRows
 from matinee.workflow.sources import Sources
+from matinee.workflow.tsv import read_tsv
 
 Format = Literal["tsv", "csv", "json", "parquet", "empty"]
 
@@ -119,8 +120,10 @@ def read(
             yield from _parquet(path, source, wanted)
         elif head.format == "json":
             yield from _json_lines(text, head, source, wanted, malformed)
-        elif head.format != "empty":
-            yield from _delimited(text, head, source, wanted, malformed)
+        elif head.format == "tsv":
+            yield from _tsv(text, head, source, wanted, malformed)
+        elif head.format == "csv":
+            yield from _csv(text, head, source, wanted, malformed)
 
 
 def head_of(sources: Sources, source: str) -> Head:
@@ -206,11 +209,23 @@ def _parquet(path: Path, source: str, wanted: Wanted) -> Iterator[pa.RecordBatch
             yield _batch(fields, columns, batch.num_rows, wanted.schema)
 
 
-def _delimited(
+def _tsv(
     text: BinaryIO, head: Head, source: str, wanted: Wanted, malformed: MalformedRows
 ) -> Iterator[pa.RecordBatch]:
     fields = wanted.of(head.names, source)
-    tabs = head.format == "tsv"
+    places = {name: head.names.index(name) for name in fields.values()}
+    for table, wrong in read_tsv(text, len(head.names), places):
+        for row in wrong:
+            malformed.add(WRONG_FIELD_COUNT, source, row)
+        for batch in table.to_batches():
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            yield _batch(fields, columns, batch.num_rows, wanted.schema)
+
+
+def _csv(
+    text: BinaryIO, head: Head, source: str, wanted: Wanted, malformed: MalformedRows
+) -> Iterator[pa.RecordBatch]:
+    fields = wanted.of(head.names, source)
 
     def skip(row: pa.csv.InvalidRow) -> str:
         malformed.add(WRONG_FIELD_COUNT, source, row.text)
@@ -224,23 +239,18 @@ def _delimited(
     places = {name: positions[head.names.index(name)] for name in fields.values()}
     schema = wanted.schema
     with ExitStack() as stack:
+        ahead = stack.enter_context(streams.Ahead(text))
         # pyarrow drops one byte order mark at the beginning: this one, not the row's own.
-        ahead = stack.enter_context(streams.TextAhead(text, b"\xef\xbb\xbf" + first_row))
+        rest = streams.Text(chain((b"\xef\xbb\xbf" + first_row,), ahead))
         reader = stack.enter_context(
             pa.csv.open_csv(
-                pa.PythonFile(ahead, "r"),
+                pa.PythonFile(rest, "r"),
                 pa.csv.ReadOptions(block_size=streams.BLOCK_BYTES, column_names=positions),
-                pa.csv.ParseOptions(
-                    delimiter="\t" if tabs else ",",
-                    quote_char=False if tabs else '"',
-                    double_quote=not tabs,
-                    newlines_in_values=not tabs,
-                    invalid_row_handler=skip,
-                ),
+                pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
                 pa.csv.ConvertOptions(
                     check_utf8=False,  # the stream is valid
                     column_types=dict.fromkeys(positions, pa.string()),
-                    include_columns=list(places.values()),
+                    include_columns=list(dict.fromkeys(places.values())),
                     strings_can_be_null=False,
                 ),
             )
@@ -263,9 +273,9 @@ def _json_lines(
 ) -> Iterator[pa.RecordBatch]:
     fields = wanted.of(head.names, source)
     schema = wanted.schema
-    with streams.TextAhead(text) as ahead:
+    with streams.Ahead(text) as ahead:
         rows: list[dict[str, Any]] = []
-        for line in chain(head.lines, cast("Iterator[bytes]", io.BufferedReader(ahead))):
+        for line in chain(head.lines, io.BufferedReader(streams.Text(ahead))):
             row = _json_object(line)
             if row is not None:
                 rows.append(row)

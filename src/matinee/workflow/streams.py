@@ -13,6 +13,8 @@ import io
 import queue
 import threading
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
@@ -23,6 +25,7 @@ from isal import igzip, igzip_lib
 BLOCK_BYTES = 2 * 2**20
 _BLOCKS_AHEAD = 4
 _LONGEST_CHARACTER = 4
+_LOOK_S = 0.05
 
 # What reading a broken stream raises, whichever codec it is of.
 BROKEN = (OSError, EOFError, zlib.error, cast("type[Exception]", igzip_lib.IsalError))
@@ -46,24 +49,15 @@ def suffix(magic: bytes) -> str:
     return next((end for begin, end in known.items() if magic.startswith(begin)), "")
 
 
-class TextAhead(io.RawIOBase):
-    """A stream of bytes, read ahead of its reader in blocks and made valid UTF-8.
+class Ahead(Iterator[bytes]):
+    """The blocks of a stream, read ahead of whoever asks for them by a thread of its own."""
 
-    `read` gives blocks of `BLOCK_BYTES`, the last one shorter: what pyarrow asks for, at no copy.
-    """
-
-    def __init__(
-        self, stream: BinaryIO, first: bytes = b"", block_bytes: int | None = None
-    ) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._block_bytes = block_bytes or BLOCK_BYTES
         self._blocks: queue.Queue[bytes | BaseException] = queue.Queue(_BLOCKS_AHEAD)
         self._given_up = threading.Event()
-        self._rest = b""
         self._ended = False
-        self._thread = threading.Thread(
-            target=self._run, args=(first,), name="matinee-text-ahead", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="matinee-ahead", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -75,64 +69,64 @@ class TextAhead(io.RawIOBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        """Stop reading ahead; the stream itself stays open."""
+        self._given_up.set()
+        while self._thread.is_alive():
+            # The thread may wait for room.
+            with suppress(queue.Empty):
+                self._blocks.get(timeout=_LOOK_S)
+        self._thread.join()
+
+    def __next__(self) -> bytes:
+        if self._ended:
+            raise StopIteration
+        block = self._blocks.get()
+        if isinstance(block, BaseException):
+            self._ended = True
+            raise block
+        if not block:
+            self._ended = True
+            raise StopIteration
+        return block
+
+    def _run(self) -> None:
+        try:
+            block = b"more"
+            while block and not self._given_up.is_set():
+                block = self._stream.read(BLOCK_BYTES)
+                self._blocks.put(block)
+        except BaseException as error:  # noqa: BLE001 - raised again in the reader's thread
+            self._blocks.put(error)
+
+
+class Text(io.RawIOBase):
+    """Blocks of bytes as one stream of valid UTF-8, which gives as much as it is asked for."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._valid = self._cut = b""
+        self._ended = False
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         """Return the next `size` bytes, fewer only at the end; all of them for -1."""
-        parts, length = [self._rest], len(self._rest)
-        while not self._ended and (size < 0 or length < size):
-            block = self._blocks.get()
-            if isinstance(block, BaseException):
-                self._ended = True
-                raise block
+        # Fewer would end a block amid a row; more, as replacing lengthens, was not asked for.
+        while not self._ended and (size < 0 or len(self._valid) < size):
+            block = next(self._blocks, b"")
             self._ended = not block
-            parts.append(block)
-            length += len(block)
-        whole = parts[-1] if length == len(parts[-1]) else b"".join(parts)
-        if size < 0 or length <= size:
-            self._rest = b""
-            return whole
-        self._rest = whole[size:]
-        return whole[:size]
+            valid, self._cut = valid_utf8(self._cut + block, final=self._ended)
+            self._valid += valid
+        if size < 0:
+            size = len(self._valid)
+        given, self._valid = self._valid[:size], self._valid[size:]
+        return given
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         block = self.read(len(buffer))
         buffer[: len(block)] = block
         return len(block)
-
-    def close(self) -> None:
-        """Stop reading ahead; the stream itself stays open."""
-        if not self.closed:
-            self._given_up.set()
-            while self._thread.is_alive():
-                # The thread may wait for room.
-                try:
-                    self._blocks.get(timeout=0.05)
-                except queue.Empty:
-                    continue
-            self._thread.join()
-        super().close()
-
-    def _run(self, first: bytes) -> None:
-        try:
-            text, rest = b"", first
-            while not self._given_up.is_set():
-                block = self._stream.read(self._block_bytes)
-                valid, rest = valid_utf8(rest + block, final=not block)
-                text += valid
-                while len(text) >= self._block_bytes:
-                    self._blocks.put(text[: self._block_bytes])
-                    text = text[self._block_bytes :]
-                if not block:
-                    if text:
-                        self._blocks.put(text)
-                    self._blocks.put(b"")
-                    return
-        except BaseException as error:  # noqa: BLE001 - raised again by the reader
-            self._blocks.put(error)
 
 
 def valid_utf8(block: bytes, *, final: bool) -> tuple[bytes, bytes]:

@@ -23,7 +23,7 @@ from matinee.workflow.settings import Settings
 from matinee.workflow.sources import Sources
 
 MEMORY_LIMIT = "2GB"
-_CHUNK_ROWS = 2**18
+_CHUNK_ROWS = 2**19
 _BATCH_ROWS = 2**17
 
 
@@ -55,36 +55,15 @@ class DuckDB:
     def load(self, objects: list[str]) -> MalformedRows:
         malformed = MalformedRows()
         self._receive(0, pa.Table.from_batches([], self._wanted.schema), "create table {} as {}")
-        self.create("titles_seen", self._titles())
         for number, source in enumerate(objects):
             for chunk in self._chunks(source, malformed):
                 self._receive(number, chunk, "insert into {} {}")
-                self._database.execute(f"insert into titles_seen {self._titles()}")
         self._database.execute("drop view chunk_checked")
         self._database.unregister("chunk")
-        self.create(
-            "title_counts",
-            "select video, title, sum(rows_of_title) as rows_of_title from titles_seen"
-            " group by video, title",
-        )
-        self.drop("titles_seen")
+        titles = "select video, title, rows_of_title from title_rows"
+        self.create("title_counts", self.definition.title_counts(titles))
+        self.drop("title_rows")
         return malformed
-
-    def _titles(self) -> str:
-        """Return the definition's title counts of a chunk, by a shorter way for most videos.
-
-        All rows of nearly every video have the same title, and then there is no need to group by
-        it.
-        """
-        several = "chunk_checked where video in (select video from seen where first < last)"
-        counts = self.definition.title_counts(f"(select * from {several}) as several")
-        return f"""
-            with seen as materialized (
-                select video, min(title) as first, max(title) as last, count(*) as rows_of_title
-                from chunk_checked where title is not null and coalesce(video, '') <> ''
-                group by video)
-            select video, first as title, rows_of_title from seen where first = last
-            union all {counts}"""
 
     def create(self, name: str, query: str) -> None:
         self._database.execute(f"create table {name} as {query}")
@@ -119,7 +98,7 @@ class DuckDB:
             yield pa.Table.from_batches(batches)
 
     def _receive(self, number: int, chunk: pa.Table, statement: str) -> None:
-        """Put a chunk's rows into `checked`, and leave them as the view `chunk_checked`."""
+        """Put a chunk's rows into `checked`, and how often it has which title."""
         self._database.register("chunk", chunk)
         raw = (
             f"(select *, {number}::integer as source, null::varchar as fault,"
@@ -128,6 +107,6 @@ class DuckDB:
         self._database.execute(
             f"create or replace view chunk_checked as {self.definition.checked(raw)}"
         )
-        self._database.execute(
-            statement.format("checked", "select * exclude (title) from chunk_checked")
-        )
+        rows = "select * exclude (title) from chunk_checked"
+        self._database.execute(statement.format("checked", rows))
+        self._database.execute(statement.format("title_rows", self.definition.title_rows("chunk")))

@@ -107,7 +107,8 @@ class Spark:
                 raw = raw.unionByName(frame)
             raw.createOrReplaceTempView("raw")
             self.create("checked", self.definition.checked("raw"))
-            self.create("title_counts", self.definition.title_counts())
+            titles = self.definition.title_rows("checked")
+            self.create("title_counts", self.definition.title_counts(titles))
         return MalformedRows()
 
     def create(self, name: str, query: str) -> None:
