@@ -5,6 +5,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 READY := .venv/.ready
 BIN := .venv/bin
+# spark brings half a gigabyte that a cluster has already.
+EXTRAS := --all-extras --no-extra spark
 
 # uv does not read pip's variables; a mirror or a certificate given for pip is meant for it as well.
 ifdef PIP_INDEX_URL
@@ -14,7 +16,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup run up down status test check tour interop contract cluster bench
+.PHONY: help setup run up down status test check tour interop contract cluster spark bench
 
 help:
 	@echo "make run     the whole workflow on this machine: ratings to recommendations"
@@ -25,6 +27,7 @@ help:
 	@echo "make interop models to MXNet 1.9.1 and back, in an environment of its own"
 	@echo "make contract  the SageMaker SDKs v2 and v3 against the local SageMaker, in environments of their own"
 	@echo "make cluster  jobs on a Ray cluster of two simulated nodes, in an environment of its own"
+	@echo "make spark   preprocessing on Spark beside DuckDB, in an environment of its own"
 	@echo "make bench   the benchmarks, with peers; rewrites the figures of the documentation"
 	@echo "make setup   only .venv"
 
@@ -56,6 +59,9 @@ contract: $(READY)
 cluster: $(READY)
 	MATINEE_CLUSTER=$(or $(MATINEE_CLUSTER),.cluster) $(BIN)/python -m pytest tests/sagemaker/jobs/cluster $(ARGS)
 
+spark: $(READY)
+	MATINEE_SPARK=$(or $(MATINEE_SPARK),.spark) $(BIN)/python -m pytest tests/workflow/test_engines.py $(ARGS)
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.recordio
 	$(BIN)/python -m benchmarks.fm.conformance
@@ -66,10 +72,10 @@ setup: $(READY)
 
 $(READY): pyproject.toml uv.lock .uv/uv-$(UV_VERSION)
 ifeq ($(strip $(UV_DEFAULT_INDEX) $(UV_INDEX_URL) $(UV_INDEX) $(UV_EXTRA_INDEX_URL)),)
-	.uv/bin/uv sync --frozen --extra local --extra postgresql --python $(PYTHON)
+	.uv/bin/uv sync --frozen $(EXTRAS) --python $(PYTHON)
 else
 	@# The lock file names where its files came from; another index is asked for the same files.
-	.uv/bin/uv export --quiet --frozen --extra local --extra postgresql --no-emit-project --output-file .uv/locked.txt
+	.uv/bin/uv export --quiet --frozen $(EXTRAS) --no-emit-project --output-file .uv/locked.txt
 	test -e $(BIN)/python || .uv/bin/uv venv --python $(PYTHON) .venv
 	.uv/bin/uv pip sync --python $(BIN)/python --require-hashes .uv/locked.txt
 	.uv/bin/uv pip install --python $(BIN)/python --no-deps --editable .

@@ -91,3 +91,15 @@ def test_a_run_is_named_after_its_id() -> None:
     # printf 'manual__1' | sha256sum
     assert run_name("manual__1") == "matinee-19b04f5690"
     assert run_name("manual__2") != run_name("manual__1")
+
+
+def test_tasks_of_airflow_read_no_files_of_their_machine() -> None:
+    settings = Settings.from_parameters({"ratings": "/etc/ratings.tsv"})
+    with pytest.raises(SettingsError, match=r"'/etc/ratings.tsv' is a file: .* s3:// alone"):
+        settings.refuse_local_files()
+    Settings.from_parameters({}).refuse_local_files()
+
+
+def test_side_columns_are_not_what_the_ratings_have_already() -> None:
+    with pytest.raises(SettingsError, match="'stars' is a column that the ratings have already"):
+        Settings.from_parameters({"side_columns": ["vine", "stars"]})

@@ -68,7 +68,10 @@ def _final_refusals() -> Iterator[None]:
 def _settings(params: Mapping[str, Any]) -> Settings:
     from matinee.workflow.settings import Settings
 
-    return Settings.from_parameters(params)
+    settings = Settings.from_parameters(params)
+    # Who may start a run may not read every file of the machine that its tasks run on.
+    settings.refuse_local_files()
+    return settings
 
 
 def _run(run_id: str) -> str:

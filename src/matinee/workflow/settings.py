@@ -106,6 +106,17 @@ class Settings:
             for name in PARAMETERS
         }
 
+    def refuse_local_files(self) -> None:
+        """Refuse ratings that are files of this machine instead of objects.
+
+        Raises
+        ------
+        SettingsError
+            Naming the path.
+        """
+        if self.ratings.startswith("/"):
+            refuse([f"ratings {self.ratings!r} is a file: an Airflow task reads s3:// alone"])
+
     def folder(self, run: str) -> str:
         """Return the URI of the run's folder, without a last slash: it holds all the run writes."""
         return f"{self.output}/{run}"
