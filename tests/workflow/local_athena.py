@@ -11,7 +11,7 @@ import itertools
 import json
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -77,7 +77,10 @@ class Catalog:
         if isinstance(statement, exp.Drop):
             return {}
         columns = [
-            {"Name": name, "Type": TYPES.get(str(kind), "double" if kind == "DOUBLE" else "varchar")}
+            {
+                "Name": name,
+                "Type": TYPES.get(str(kind), "double" if kind == "DOUBLE" else "varchar"),
+            }
             for name, kind, *_ in cursor.description
         ]
         rows = [tuple(column["Name"] for column in columns), *cursor.fetchall()]
@@ -125,14 +128,14 @@ class Catalog:
 def local_athena() -> Iterator[tuple[str, Catalog]]:
     """Serve a catalog on loopback; give its URL."""
     catalog = Catalog()
-    methods = {
+    methods: dict[str, Callable[..., dict[str, Any]]] = {
         "StartQueryExecution": catalog.start_query_execution,
         "GetQueryExecution": catalog.get_query_execution,
         "GetQueryResults": catalog.get_query_results,
     }
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the base class's name
+        def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             operation = self.headers["X-Amz-Target"].rpartition(".")[2]
             body = json.dumps(methods[operation](**request)).encode()

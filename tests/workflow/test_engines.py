@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def told(outputs: Preprocessed) -> dict[str, Any]:
     return report
 
 
-def assert_same(outputs: Preprocessed, values: dict[str, Any], s3: Any, bucket: str) -> None:
+def assert_same(outputs: Preprocessed, values: dict[str, Any], bucket: str) -> None:
     """Compare with DuckDB: reports, Parquet and shards, to the byte; and nothing else is left."""
     expected = on_duckdb({**values, "output": f"s3://{bucket}/duckdb"})
     assert told(outputs) == told(expected)
@@ -150,7 +150,7 @@ def assert_same(outputs: Preprocessed, values: dict[str, Any], s3: Any, bucket: 
     assert shards[0] == shards[1]
 
 
-def test_duckdb_counts_what_is_nasty(ratings: str, bucket: str, s3: Any) -> None:
+def test_duckdb_counts_what_is_nasty(ratings: str, bucket: str) -> None:
     report = told(on_duckdb(parameters(ratings, bucket, "duckdb")))
     assert report["rows"] == 14 * 11 + 40
     assert report["malformed"]["causes"] == {
@@ -167,38 +167,34 @@ def test_duckdb_counts_what_is_nasty(ratings: str, bucket: str, s3: Any) -> None
 
 
 @pytest.fixture
-def athena(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def athena(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
     with local_athena() as (url, catalog):
         monkeypatch.setenv("AWS_ENDPOINT_URL_ATHENA", url)
         yield catalog
 
 
-def test_athenas_sql_gives_what_duckdb_gives(
-    ratings: str, bucket: str, s3: Any, athena: Catalog
-) -> None:
+def test_athenas_sql_gives_what_duckdb_gives(ratings: str, bucket: str, athena: Catalog) -> None:
     values = parameters(ratings, bucket, "athena")
     outputs = preprocess(
         Settings.from_parameters(values), {"run": "matinee-1"}, part_rows=PART_ROWS
     )
-    assert_same(outputs, values, s3, bucket)
+    assert_same(outputs, values, bucket)
     assert all("matinee_1_" in statement for statement in athena.statements)
 
 
-def test_athena_reads_one_object_beside_others(
-    put: Put, bucket: str, s3: Any, athena: Catalog
-) -> None:
+@pytest.mark.usefixtures("athena")
+def test_athena_reads_one_object_beside_others(put: Put, bucket: str) -> None:
     put("ratings/other.tsv", "\n".join([HEADER, review("other", "other", "3")]))
     ratings = put("ratings/r.tsv", "\n".join([HEADER, *(review(*row) for row in grid(12, 12))]))
     values = parameters(ratings, bucket, "athena")
     outputs = preprocess(
         Settings.from_parameters(values), {"run": "matinee-1"}, part_rows=PART_ROWS
     )
-    assert_same(outputs, values, s3, bucket)
+    assert_same(outputs, values, bucket)
 
 
-def test_athena_says_what_it_does_not_read(
-    put: Put, bucket: str, s3: Any, athena: Catalog
-) -> None:
+@pytest.mark.usefixtures("athena")
+def test_athena_says_what_it_does_not_read(put: Put, bucket: str) -> None:
     values = parameters(put("ratings/r.csv", as_csv(grid(4, 4))), bucket, "athena")
     with pytest.raises(RatingsError, match=r"r.csv is csv: the engine athena reads TSV alone"):
         preprocess(Settings.from_parameters(values), {"run": "m"})
@@ -208,9 +204,8 @@ def test_athena_says_what_it_does_not_read(
         preprocess(Settings.from_parameters(values), {"run": "m"})
 
 
-def test_athena_refuses_what_is_broken_and_leaves_nothing(
-    put: Put, bucket: str, s3: Any, athena: Catalog
-) -> None:
+@pytest.mark.usefixtures("athena")
+def test_athena_refuses_what_is_broken_and_leaves_nothing(put: Put, bucket: str) -> None:
     rows = "\n".join([HEADER, *(review(*row) for row in grid(40, 40))])
     broken = gzip.compress(rows.encode(), mtime=0)[:-20]
     values = parameters(put("ratings/r.tsv.gz", broken), bucket, "athena")
@@ -225,12 +220,10 @@ def spark_python() -> Path:
     return interpreter_of("MATINEE_SPARK", "Spark", REQUIREMENTS)
 
 
-def test_spark_gives_what_duckdb_gives(
-    ratings: str, put: Put, bucket: str, s3: Any, spark_python: Path
-) -> None:
+def test_spark_gives_what_duckdb_gives(ratings: str, bucket: str, spark_python: Path) -> None:
     values = parameters(ratings, bucket, "spark")
     outputs = on_spark(spark_python, values)
-    assert_same(outputs, values, s3, bucket)
+    assert_same(outputs, values, bucket)
 
 
 def on_spark(python: Path, values: dict[str, Any]) -> Preprocessed:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from matinee.workflow.definition import thresholds
 from matinee.workflow.errors import ObjectsError, RatingsError
 from matinee.workflow.malformed import (
     BLANK_CUSTOMER,
@@ -22,7 +23,6 @@ from matinee.workflow.malformed import (
     WRONG_FIELD_COUNT,
 )
 from matinee.workflow.objects import Objects
-from matinee.workflow.definition import thresholds
 from matinee.workflow.parts import SPLITS, Preprocessed
 from matinee.workflow.preprocess import preprocess
 from matinee.workflow.settings import Settings

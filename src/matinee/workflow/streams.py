@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 import pyarrow as pa
 from isal import igzip, igzip_lib
@@ -37,7 +37,7 @@ ZSTANDARD = b"\x28\xb5\x2f\xfd"
 def decompressed(stream: BinaryIO, magic: bytes) -> BinaryIO:
     """Return what a stream holds, of which `magic` are the first bytes."""
     if magic.startswith(GZIP):
-        return cast(BinaryIO, igzip.IGzipFile(fileobj=stream, mode="rb"))
+        return cast(BinaryIO, cast(Any, igzip).open(stream, "rb"))
     if magic.startswith(ZSTANDARD):
         return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"))
     return stream
