@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import random
 import signal
@@ -37,8 +39,15 @@ def matinee(home: Path, *words: str) -> Result:
 
 @pytest.mark.parametrize(
     "words",
-    [("status",), ("down",), ("env",), ("logs", "airflow"), ("data", "movielens-100k")],
-    ids=lambda words: words[0],
+    [
+        ("status",),
+        ("down",),
+        ("env",),
+        ("logs", "airflow"),
+        ("data", "movielens-100k"),
+        ("data", "simulate"),
+    ],
+    ids=lambda words: words[-1],
 )
 def test_without_a_stack_the_way_to_one_is_shown(home: Path, words: tuple[str, ...]) -> None:
     result = matinee(home, *words)
@@ -113,9 +122,52 @@ def test_env_prints_what_a_shell_can_take(stopped: Home) -> None:
     ]
 
 
-def test_data_wants_the_stack_up(stopped: Home) -> None:
-    result = matinee(stopped.path, "data", "movielens-100k")
+@pytest.mark.parametrize("name", ["movielens-100k", "simulate"])
+def test_data_wants_the_stack_up(stopped: Home, name: str) -> None:
+    result = matinee(stopped.path, "data", name)
     assert result.output == "Error: SeaweedFS is not running: `matinee up` starts it\n"
+
+
+def test_reviews_are_simulated_into_a_file_without_a_stack(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "reviews.tsv.gz"
+    result = matinee(home, "data", "simulate", str(file), "--scale", "0.001")
+    assert result.exit_code == 0
+    assert not home.exists()
+    rows = gzip.decompress(file.read_bytes()).count(b"\n") - 1
+    truth = json.loads((tmp_path / "new" / "reviews.truth.json").read_text())
+    assert truth["rows"] == rows
+    assert truth["files"] == {str(file): file.stat().st_size}
+    size = f"{file.stat().st_size:,} bytes"
+    assert f"{file}: {rows:,} simulated rows, 7 of them malformed, {size}\n" in result.output
+    assert f"RMSE: {truth['attainable']['rmse']:.4f} attainable, " in result.output
+
+
+def test_reviews_are_simulated_into_a_folder(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "reviews"
+    words = ("data", "simulate", str(folder), "--scale", "0.001", "--files", "2")
+    assert matinee(home, *words).exit_code == 0
+    assert [path.name for path in sorted(folder.iterdir())] == [
+        "part-00000.tsv.gz",
+        "part-00001.tsv.gz",
+    ]
+    assert (tmp_path / "reviews.truth.json").exists()
+    again = matinee(home, *words)
+    assert again.exit_code == 1
+    assert again.output.startswith(f"Error: {folder} is not empty: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["reviews.csv"], "reviews.csv: the name of one file ends in .tsv or .tsv.gz"),
+        (["--scale", "0"], "0.0 is not in the range x>=0.0001"),
+        (["--files", "0"], "0 is not in the range x>=1"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(home: Path, words: list[str], problem: str) -> None:
+    result = matinee(home, "data", "simulate", *words)
+    assert result.exit_code == 2
+    assert problem in result.output
 
 
 def test_logs_shows_as_many_lines_as_asked_for(stopped: Home) -> None:
