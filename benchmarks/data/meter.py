@@ -10,8 +10,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Run:
     """A program's cost and its answer, and what a server has cost meanwhile."""
 
     cost: Cost
-    answer: dict[str, Any]
+    answer: Any
     server: Cost | None
 
 
@@ -71,39 +71,46 @@ def run(
     ProgramError
         With the program's last words.
     """
-    with tempfile.TemporaryDirectory(prefix="matinee-benchmark-") as scratch:
-        answer, log = Path(scratch) / "answer.json", Path(scratch) / "log"
-        before = None if server is None else _cpu_seconds(server)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="matinee-meter-")))
+        answer, log = scratch / "answer.json", scratch / "log"
+        beside = None if server is None else stack.enter_context(spending(server))
+        output = stack.enter_context(log.open("wb"))
         began = time.perf_counter()
-        with log.open("wb") as output, _watching(server) as server_peak:
-            program = subprocess.Popen(  # noqa: S603 - our own programs
-                [*command, str(answer)],
-                cwd=ROOT,
-                env={**os.environ, **environment},
-                stdout=output,
-                stderr=output,
-            )
-            with _watching(psutil.Process(program.pid)) as peak:
-                _, status, usage = os.wait4(program.pid, 0)
-            seconds = time.perf_counter() - began
+        program = subprocess.Popen(  # noqa: S603 - our own programs
+            [*command, str(answer)],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+        )
+        with _watching(psutil.Process(program.pid)) as peak:
+            _, status, usage = os.wait4(program.pid, 0)
+        seconds = time.perf_counter() - began
         program.returncode = os.waitstatus_to_exitcode(status)
         if program.returncode != 0:
             words = log.read_text(errors="replace").strip().splitlines()[-5:]
             raise ProgramError(f"{' '.join(command)}: exit code {program.returncode}: {words}")
-        cost = Cost(seconds, usage.ru_utime + usage.ru_stime, max(peak[0], 1024 * usage.ru_maxrss))
-        beside = None
-        if server is not None and before is not None:
-            beside = Cost(seconds, _cpu_seconds(server) - before, server_peak[0])
-        return Run(cost, json.loads(answer.read_text()), beside)
+        # Not the kernel's peak: that begins with the memory of the process that forked this one.
+        cost = Cost(seconds, usage.ru_utime + usage.ru_stime, peak[0])
+        return Run(cost, json.loads(answer.read_text()), None if beside is None else beside())
 
 
 @contextmanager
-def _watching(process: psutil.Process | None) -> Iterator[list[int]]:
+def spending(server: psutil.Process) -> Iterator[Callable[[], Cost]]:
+    """Give what tells the cost of a server, with its descendants, since the block began."""
+    began, before = time.perf_counter(), _cpu_seconds(server)
+    with _watching(server) as peak:
+        yield lambda: Cost(time.perf_counter() - began, _cpu_seconds(server) - before, peak[0])
+
+
+@contextmanager
+def _watching(process: psutil.Process) -> Iterator[list[int]]:
     """Keep the most memory of a process and its descendants in the list's only place."""
     most, over = [0], threading.Event()
 
     def watch() -> None:
-        while process is not None and not over.wait(POLL_SECONDS):
+        while not over.wait(POLL_SECONDS):
             most[0] = max(most[0], _resident(process))
 
     thread = threading.Thread(target=watch)
@@ -126,8 +133,15 @@ def _resident(process: psutil.Process) -> int:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    times = [one.cpu_times() for one in _family(process)]
-    return float(sum(one.user + one.system for one in times))
+    """Add up a process, its children of before, and its descendants of now."""
+    total = 0.0
+    for one in _family(process):
+        try:
+            times = one.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

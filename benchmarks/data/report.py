@@ -1,6 +1,6 @@
 """The figures of the data benchmark as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.data.meter import Cost, Run
@@ -8,105 +8,98 @@ from benchmarks.tables import Spread, markdown, short
 
 MEGABYTE = 1e6
 
+Round = Mapping[str, Run]
+"""What each step cost in one round."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The runs of one system at one scale.
+    """One system at one scale.
 
     Attributes
     ----------
     name
-        Of the system, as the table calls it.
+        Of the system, as the tables call it.
     rows
         Of its input.
-    runs
+    ratings
+        That it kept of them.
+    rounds
         At least one.
+    parts
+        Seconds that a program told of parts of itself, round by round.
     """
 
     name: str
     rows: int
-    runs: Sequence[Run]
+    ratings: int
+    rounds: Sequence[Round]
+    parts: Sequence[Mapping[str, float]] = ()
+
+    def only(self, *steps: str) -> "Measured":
+        """Return the same with some of its steps."""
+        rounds = [{step: one[step] for step in steps} for one in self.rounds]
+        return Measured(self.name, self.rows, self.ratings, rounds, self.parts)
+
+    def spread(self, figure: Callable[[Cost], float], total: Callable[..., float] = sum) -> Spread:
+        """Return a figure of all steps together, over the rounds."""
+        return Spread.of([total(figure(run.cost) for run in one.values()) for one in self.rounds])
 
     @property
     def seconds(self) -> Spread:
         """Return those by the clock."""
-        return Spread.of([run.cost.seconds for run in self.runs])
+        return self.spread(lambda cost: cost.seconds)
 
     @property
     def cpu_seconds(self) -> Spread:
         """Return those of processors."""
-        return Spread.of([run.cost.cpu_seconds for run in self.runs])
+        return self.spread(lambda cost: cost.cpu_seconds)
 
     @property
     def megabytes(self) -> Spread:
         """Return the most memory at a time."""
-        return Spread.of([run.cost.peak_bytes / MEGABYTE for run in self.runs])
+        return self.spread(lambda cost: cost.peak_bytes / MEGABYTE, max)
 
-    @property
-    def server(self) -> list[Cost]:
-        """Return what the S3 server has cost meanwhile, where there is one."""
-        return [run.server for run in self.runs if run.server is not None]
-
-    @property
-    def steps(self) -> dict[str, Spread]:
-        """Return the seconds of each step by the clock."""
-        names = self.runs[0].answer["seconds"]
-        return {
-            name: Spread.of([run.answer["seconds"][name] for run in self.runs]) for name in names
-        }
+    def cells(self) -> list[str]:
+        """Return the three figures as text."""
+        return [str(self.seconds), str(self.cpu_seconds), str(self.megabytes)]
 
 
 def table(original: Measured | None, ours: Measured) -> str:
     """Lay out what both cost at the same scale, and by how much they differ."""
-    systems = [ours] if original is None else [original, ours]
-    rows = [
-        [
-            f"**{system.name}**",
-            f"**{system.seconds}**",
-            f"**{system.cpu_seconds}**",
-            f"**{system.megabytes}**",
-        ]
-        for system in systems
-    ]
-    for place, system in reversed(list(enumerate(systems, start=1))):
-        parts = [[f"of which {name}", str(spent), "", ""] for name, spent in system.steps.items()]
-        if system.server:
-            cpu = Spread.of([cost.cpu_seconds for cost in system.server])
-            memory = Spread.of([cost.peak_bytes / MEGABYTE for cost in system.server])
-            parts.append(["beside it, the S3 server", "", str(cpu), str(memory)])
-        rows[place:place] = parts
+    rows = []
     if original is not None:
-        rows.append(
-            [
-                f"{original.name} to {ours.name}",
-                *(
-                    f"{short(theirs.median / own.median)}x"
-                    for theirs, own in (
-                        (original.seconds, ours.seconds),
-                        (original.cpu_seconds, ours.cpu_seconds),
-                        (original.megabytes, ours.megabytes),
-                    )
-                ),
-            ]
+        rows.append([f"**{original.name}**", *original.cells()])
+        for part in original.parts[0]:
+            seconds = Spread.of([one[part] for one in original.parts])
+            rows.append([f"of which {part}", str(seconds), "", ""])
+    rows.append([f"**{ours.name}**", *ours.cells()])
+    rows += [[f"of which {step}", *ours.only(step).cells()] for step in ours.rounds[0]]
+    server = [[run.server for run in one.values() if run.server is not None] for one in ours.rounds]
+    if all(server):
+        cpu = Spread.of([sum(cost.cpu_seconds for cost in one) for one in server])
+        memory = Spread.of([max(cost.peak_bytes for cost in one) / MEGABYTE for one in server])
+        rows.append(["beside it, the S3 server", "", str(cpu), str(memory)])
+    if original is not None:
+        pairs = (
+            (original.seconds, ours.seconds),
+            (original.cpu_seconds, ours.cpu_seconds),
+            (original.megabytes, ours.megabytes),
         )
+        ratios = [f"{short(theirs.median / own.median)}x" for theirs, own in pairs]
+        rows.append([f"{original.name} to {ours.name}", *ratios])
     return markdown(["", "seconds", "CPU seconds", "peak memory, MB"], rows)
 
 
-def growth_table(scales: dict[float, Measured]) -> str:
-    """Lay out what matinee's steps cost as their input grows."""
-    rows = []
-    for scale, ours in scales.items():
-        counts = ours.runs[0].answer["counts"]
-        rows.append(
-            [
-                f"{scale:g}",
-                f"{ours.rows:,}",
-                f"{counts['ratings']:,}",
-                *(str(ours.steps[step]) for step in ("preprocess", "prepare")),
-                str(ours.cpu_seconds),
-                f"{ours.cpu_seconds.median / ours.rows * 1e6:.2f}",
-                str(ours.megabytes),
-            ]
-        )
-    header = ["scale", "rows", "ratings kept", "preprocess, s", "prepare, s"]
-    return markdown([*header, "CPU seconds", "CPU s a million rows", "peak memory, MB"], rows)
+def growth_table(measured: Mapping[float, Measured]) -> str:
+    """Lay out what each of matinee's steps costs as its input grows."""
+    header = ["step", "scale", "rows", "seconds", "CPU seconds", "peak memory, MB"]
+    steps = next(iter(measured.values())).rounds[0]
+    return markdown(
+        header,
+        [
+            [step, f"{scale:g}", f"{ours.rows:,}", *ours.only(step).cells()]
+            for step in steps
+            for scale, ours in measured.items()
+        ],
+    )

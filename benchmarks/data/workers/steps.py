@@ -1,36 +1,31 @@
-"""matinee's preprocess and prepare steps, as the workflow calls them, over S3.
+"""One of matinee's steps, as a task of the workflow calls it, over S3.
 
-python -m benchmarks.data.workers.steps RATINGS OUTPUT ANSWER
+python -m benchmarks.data.workers.steps preprocess INPUTS ANSWER
+python -m benchmarks.data.workers.steps prepare INPUTS ANSWER
 """
 
 import json
 import sys
-import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from matinee.workflow.prepare import prepare
 from matinee.workflow.preprocess import preprocess
 from matinee.workflow.settings import Settings
 
-RUN = "matinee-benchmark"
+STEPS: Mapping[str, Callable[[Settings, dict[str, Any]], Any]] = {
+    "preprocess": preprocess,
+    "prepare": prepare,
+}
 
 
 def main() -> None:
-    """Run both steps; write how many ratings there are and the seconds of each step."""
-    ratings, output, answer = sys.argv[1:]
-    settings = Settings.from_parameters({"ratings": ratings, "output": output})
-    began = time.perf_counter()
-    preprocessed = preprocess(settings, {"run": RUN})
-    between = time.perf_counter()
-    prepared = prepare(settings, dict(preprocessed))
-    ended = time.perf_counter()
-    counts = {
-        "customers": preprocessed["customer_count"],
-        "videos": preprocessed["video_count"],
-        "ratings": sum(prepared["rating_counts"].values()),
-    }
-    seconds = {"preprocess": between - began, "prepare": ended - between}
-    Path(answer).write_text(json.dumps({"counts": counts, "seconds": seconds}))
+    """Run the step on the parameters and inputs in a file; write what it hands on."""
+    step, inputs, answer = sys.argv[1:]
+    given = json.loads(Path(inputs).read_text())
+    settings = Settings.from_parameters(given["parameters"])
+    Path(answer).write_text(json.dumps(STEPS[step](settings, given["inputs"])))
 
 
 if __name__ == "__main__":
