@@ -31,7 +31,7 @@ import psutil
 from benchmarks import environments
 from benchmarks.data import jobs, meter
 from benchmarks.data.jobs import Jobs
-from benchmarks.data.report import Measured, growth_table, table
+from benchmarks.data.report import Measured, computed_table, growth_table, table
 from benchmarks.environments import Peer
 from benchmarks.sagemaker.servers import Place, object_store
 from benchmarks.tables import rewrite
@@ -44,6 +44,7 @@ from matinee.workflow.settings import Settings
 SEED = 1
 ROUNDS = 3
 """Of scale 1; other scales are measured once."""
+COMPUTED_SCALE = 1000.0
 ORIGINAL = Peer(
     "original libraries",
     ("sagemaker==2.257.7", "pandas==3.1.1", "numpy==2.4.6", "scipy==1.17.1"),
@@ -210,7 +211,10 @@ def main() -> None:
         f" {platform.python_version()}."
     )
     steps = table(original, ours.only("preprocess", "prepare"))
-    for name, text in {"data": f"{heading}\n\n{steps}", "growth": growth_table(growth)}.items():
+    tables = {"data": f"{heading}\n\n{steps}", "growth": growth_table(growth)}
+    if len(growth) > 1:
+        tables["computed"] = computed_table(growth, COMPUTED_SCALE)
+    for name, text in tables.items():
         print(f"\n{text}")
         if arguments.docs:
             rewrite(arguments.docs, name, text)

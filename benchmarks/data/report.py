@@ -103,3 +103,28 @@ def growth_table(measured: Mapping[float, Measured]) -> str:
             for scale, ours in measured.items()
         ],
     )
+
+
+def computed_table(measured: Mapping[float, Measured], scale: float) -> str:
+    """Lay out what processors a larger scale would cost, on the line through two measured ones.
+
+    Parameters
+    ----------
+    measured
+        Of two scales or more; the line goes through the first and the last.
+    scale
+        The larger one.
+    """
+    first, *_, last = measured.values()
+    rows_more = last.rows - first.rows
+    rows_at = first.rows + round(
+        (scale - min(measured)) / (max(measured) - min(measured)) * rows_more
+    )
+    lines = []
+    for step in first.rounds[0]:
+        few, many = (one.only(step).cpu_seconds.median for one in (first, last))
+        slope = (many - few) / rows_more
+        hours = (few + slope * (rows_at - first.rows)) / 3600
+        lines.append([step, f"{slope * 1e6:.2f}", short(hours)])
+    header = ["step", "CPU seconds for a million rows more", f"CPU hours for {rows_at:,} rows"]
+    return markdown(header, lines)

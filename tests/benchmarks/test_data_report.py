@@ -9,7 +9,7 @@ import psutil
 import pytest
 from benchmarks.data import meter
 from benchmarks.data.meter import Cost, Run
-from benchmarks.data.report import Measured, growth_table, table
+from benchmarks.data.report import Measured, computed_table, growth_table, table
 
 
 def run(seconds: float, cpu_seconds: float, megabytes: int, server: Cost | None = None) -> Run:
@@ -61,6 +61,15 @@ def test_growth_is_told_step_by_step() -> None:
         "| preprocess | 1 | 100 | 5.00 (4.00 to 6.00) | 5.00 | 800 (700 to 900) |",
         "| preprocess | 10 | 1,000 | 50.0 | 60.0 | 950 |",
     ]
+
+
+def test_what_was_not_measured_is_on_the_line_through_what_was() -> None:
+    measured = {
+        scale: Measured("matinee", rows, 1, [{"preprocess": run(1, cpu_seconds, 1)}])
+        for scale, rows, cpu_seconds in ((1.0, 4_000_000, 20), (10.0, 40_000_000, 128))
+    }
+    assert computed_table(measured, 1000.0).splitlines()[2:] == ["| preprocess | 3.00 | 3.34 |"]
+    assert "CPU hours for 4,000,000,000 rows" in computed_table(measured, 1000.0)
 
 
 def program(words: str) -> list[str]:
