@@ -93,38 +93,38 @@ def simulate(home: Path, target: str | None, scale: float, seed: int, files: int
         store = LocalFiles()
     if files > 1 and store.any_below(target):
         raise click.ClickException(f"{target} is not empty: nothing may lie beside the new files")
-    names = (
-        [target]
-        if files == 1
-        else [f"{target.rstrip('/')}/part-{number:05d}.tsv.gz" for number in range(files)]
-    )
+    stem = target.rstrip("/").removesuffix(".gz").removesuffix(".tsv")
+    parts = [f"{stem}/part-{number:05d}.tsv.gz" for number in range(files)]
+    names = parts if files > 1 else [target]
     screen = console()
-    sizes = []
+    sizes = {}
     with _progress(screen, "simulating reviews", simulation.rows) as advance:
         for number, name in enumerate(names):
             compressed = name.endswith(".gz")
             file = simulation.file(number, files, compressed=compressed, progress=advance)
-            sizes.append(store.write(file, name))
+            sizes[name] = store.write(file, name)
     with _progress(screen, "counting the truth", simulation.rows) as advance:
         truth = simulation.truth(advance)
-    beside = target.rstrip("/").removesuffix(".gz").removesuffix(".tsv") + ".truth.json"
-    document = json.dumps({**truth, "files": dict(zip(names, sizes, strict=True))}, indent=2) + "\n"
-    store.write(io.BytesIO(document.encode()), beside)
-    malformed, kept = truth["malformed"]["total"], truth["funnel"][-1]
+    document = json.dumps({**truth, "files": sizes}, indent=2) + "\n"
+    store.write(io.BytesIO(document.encode()), f"{stem}.truth.json")
+    rows, malformed = truth["rows"], truth["malformed"]["total"]
+    size = sum(sizes.values())
     say(
         screen,
-        f"{target}: {simulation.rows:,} simulated rows, {malformed:,} of them malformed,"
-        f" {sum(sizes):,} bytes",
+        f"{target}: {rows:,} simulated rows, {malformed:,} of them malformed, {size:,} bytes",
     )
-    say(
-        screen,
-        f"the workflow's filters leave {kept['ratings']:,} ratings of {kept['customers']:,}"
-        f" customers and {kept['videos']:,} videos",
-    )
+    _say_truth(truth, screen)
+    say(screen, f"the truth of them: {stem}.truth.json")
+
+
+def _say_truth(truth: dict[str, Any], screen: Console) -> None:
+    kept = truth["funnel"][-1]
+    ratings, customers, videos = (f"{kept[of]:,}" for of in ("ratings", "customers", "videos"))
+    left = f"{ratings} ratings of {customers} customers and {videos} videos"
+    say(screen, f"the workflow's filters leave {left}")
     if truth["attainable"] is not None:
         best, naive = truth["attainable"]["rmse"], truth["stars"]["variance"] ** 0.5
         say(screen, f"RMSE: {best:.4f} attainable, {naive:.4f} by their mean alone")
-    say(screen, f"the truth of them: {beside}")
 
 
 def _running(home: Path) -> Stack:

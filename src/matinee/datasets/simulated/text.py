@@ -74,7 +74,7 @@ class Writer:
         """Return the rows as UTF-8 text, a line each."""
         key = self._population.text_key
         first, second = mixed(rows.numbers, key + 1), mixed(rows.numbers, key + 2)
-        # A sum of two draws, as reviews became more and more with the years.
+        # The later of two days, as reviews became more and more with the years.
         late = np.maximum(below(first, _DAYS), below(first << np.uint64(32), _DAYS))
         lines = pc.binary_join_element_wise(
             self._fronts(rows, mixed(rows.numbers, key)),
