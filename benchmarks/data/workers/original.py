@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 from sagemaker.amazon.common import write_spmatrix_to_sparse_tensor
 from scipy.sparse import lil_matrix
 
