@@ -126,4 +126,5 @@ def interface_of(address: str) -> str:
     for name, found in psutil.net_if_addrs().items():
         if any(item.address == address for item in found):
             return name
+    # The address is another machine's way to this one; so SageMaker's containers call theirs.
     return "eth0"
