@@ -18,6 +18,7 @@ from matinee.workflow.malformed import (
     BLANK_CUSTOMER,
     BLANK_VIDEO,
     NOT_UTF8,
+    NUL_BYTE,
     STARS_NOT_A_NUMBER,
     STARS_OUT_OF_RANGE,
     WRONG_FIELD_COUNT,
@@ -28,6 +29,7 @@ from matinee.workflow.preprocess import preprocess
 from matinee.workflow.settings import Settings
 from tests.workflow.conftest import as_csv, grid
 
+HEADER = "user_id,item_id,rating"
 Put = Callable[[str, bytes | str], str]
 Step = Callable[..., Preprocessed]
 TITLED = {
@@ -311,6 +313,112 @@ def test_a_file_without_the_needed_columns_is_refused(step: Step) -> None:
 def test_a_file_of_malformed_rows_is_refused(step: Step) -> None:
     with pytest.raises(RatingsError, match=r"none of the 3 rows .* 2 blank customer .*; 1 wrong"):
         step(as_csv([("", "v", "5"), ("", "w", "5"), ("c", "v")]))
+
+
+def test_more_malformed_rows_than_allowed_stop_the_run(step: Step, bucket: str) -> None:
+    csv = as_csv([*grid(9, 11), ("c1", "v1", "six"), ("c1", "v1", "7")])
+    with pytest.raises(RatingsError) as refusal:
+        step(csv, max_malformed_fraction=0.01)
+    assert str(refusal.value) == (
+        f"2 of the 101 rows of s3://{bucket}/ratings/r.csv are malformed (1.98%), and"
+        " max_malformed_fraction is 0.01:"
+        " 1 stars not a number (for example 'customer c1, video v1, stars six');"
+        " 1 stars outside 1 to 5 (for example 'customer c1, video v1, stars 7')"
+    )
+    assert Objects().list(f"s3://{bucket}/runs") == []
+    assert step(csv, max_malformed_fraction=0.02)["customer_count"] == 9
+
+
+def test_ids_are_mended_and_it_is_told(step: Step, tmp_path: Path) -> None:
+    ratings = [*grid(8, 8), ("17.0", "v0", "3"), ("17", "v1", "3"), (" 17", " v2 ", "3")]
+    odd = [("1.50", "v0", "3"), ("x.0", "v0", "3"), ("a b", "v0", "3")]
+    outputs = step(as_csv([*ratings, *odd]))
+    found = {row["customer"] for row in table(outputs["customers"], tmp_path)}
+    assert found == {*(f"c{n}" for n in range(8)), "17", "1.50", "x.0", "a b"}
+    assert Objects().read_json(outputs["report"])["mended_ids"] == 2
+
+
+def test_ids_with_a_nul_byte_are_malformed(step: Step) -> None:
+    outputs = step(as_csv([*grid(8, 8), ("c\0", "v", "3"), ("c", "v\0", "3")]))
+    assert Objects().read_json(outputs["report"])["malformed"]["causes"] == {NUL_BYTE: 2}
+
+
+def test_titles_of_another_encoding_are_kept_and_counted(step: Step, tmp_path: Path) -> None:
+    rows = as_csv([(*rating, "Amélie \U0001f3ac") for rating in grid(8, 8)], f"{HEADER},title")
+    csv = rows.encode() + "d,w,3,Amélie\n".encode("latin-1")
+    outputs = step(csv, columns={name: TITLED[name] for name in TITLED if name != "time"})
+    titles = {row["video"]: row["title"] for row in table(outputs["videos"], tmp_path)}
+    assert titles["v0"] == "Amélie \U0001f3ac"
+    assert titles["w"] == "Am\ufffdlie"
+    assert Objects().read_json(outputs["report"])["titles_not_utf8"] == 1
+
+
+def test_an_empty_object_among_others_is_no_trouble(step: Step, put: Put) -> None:
+    put("ratings/a.csv", b"")
+    put("ratings/b.csv", f"{HEADER}\n")
+    whole = step(as_csv(grid(8, 8)))
+    folder = step(as_csv(grid(8, 8)), ratings=put("ratings/c.csv", b"").rpartition("/")[0])
+    assert folder["rating_counts"] == whole["rating_counts"]
+
+
+class Vanishing(Objects):
+    """S3 in which an object goes after it was found."""
+
+    def find(self, uri: str) -> list[str]:
+        found = super().find(uri)
+        self.delete(found[-1])
+        return found
+
+
+def test_an_object_lost_midway_is_refused(
+    step: Step, put: Put, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("ratings/a.csv", as_csv(grid(8, 8)))
+    monkeypatch.setattr("matinee.workflow.preprocess.Objects", Vanishing)
+    with pytest.raises(ObjectsError, match=f"cannot read s3://{bucket}/ratings/r.csv"):
+        step(as_csv(grid(8, 8)), ratings=f"s3://{bucket}/ratings")
+    assert Objects().list(f"s3://{bucket}/runs") == []
+
+
+def test_a_broken_object_among_others_is_refused(step: Step, put: Put, bucket: str) -> None:
+    put("ratings/z.csv.gz", gzip.compress(as_csv(grid(99, 9)).encode(), mtime=0)[:-12])
+    with pytest.raises(RatingsError, match=f"cannot read s3://{bucket}/ratings/z.csv.gz"):
+        step(as_csv(grid(8, 8)), ratings=f"s3://{bucket}/ratings")
+    assert Objects().list(f"s3://{bucket}/runs") == []
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_ratings_may_lie_on_this_machine(step: Step, tmp_path: Path, many: bool) -> None:
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / "r.csv"
+    file.write_text(as_csv(grid(8, 8)))
+    expected = step(as_csv(grid(8, 8)))
+    found = step(b"", ratings=str(file.parent if many else file))
+    assert found["rating_counts"] == expected["rating_counts"]
+    assert Objects().read_json(found["report"])["objects"] == [str(file)]
+
+
+def test_a_file_that_is_not_there_is_refused(step: Step, tmp_path: Path) -> None:
+    with pytest.raises(ObjectsError, match=f"there is no file {tmp_path}/gone"):
+        step(b"", ratings=f"{tmp_path}/gone")
+
+
+def test_side_columns_come_along_as_text(step: Step, tmp_path: Path) -> None:
+    rows = [(*rating, "x", "") for rating in grid(8, 8)]
+    csv = as_csv([*rows, ("c0", "v0", "5", "y", "1")], f"{HEADER},kind,helpful votes")
+    outputs = step(csv, side_columns=["helpful votes", "kind"])
+    found = [row for part in outputs["ratings"]["train"] for row in table(part["uri"], tmp_path)]
+    assert list(found[0]) == ["customer", "video", "stars", "helpful votes", "kind"]
+    every = [
+        row
+        for split in SPLITS
+        for part in outputs["ratings"][split]
+        for row in table(part["uri"], tmp_path)
+    ]
+    assert [row for row in every if row["stars"] == 5 and row["kind"] == "y"] == [
+        {"customer": 0, "video": 0, "stars": 5, "helpful votes": "1", "kind": "y"}
+    ]
+    assert {row["helpful votes"] for row in every} == {"", "1"}
 
 
 def test_ratings_that_are_not_numbers_are_refused(step: Step) -> None:

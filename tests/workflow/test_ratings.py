@@ -87,6 +87,35 @@ def test_amazon_reviews_bring_title_and_time(path: Path) -> None:
     ]
 
 
+def test_amazon_reviews_of_2023_are_known(path: Path) -> None:
+    line = (
+        '{"rating": 5.0, "title": "My review", "text": "Good", "images": [], "asin": "V1",'
+        ' "parent_asin": "V0", "user_id": "C1", "timestamp": 1588615855070, "helpful_vote": 0,'
+        ' "verified_purchase": true}'
+    )
+    assert rows_of(path, line, side_columns=["asin", "verified_purchase"]) == [
+        {
+            "customer": "C1",
+            "video": "V0",
+            "stars": "5.0",
+            "title": None,
+            "time": "1588615855070",
+            "side_1": "V1",
+            "side_2": "true",
+        }
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_tsv_may_end_anyhow(path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 64)
+    lines = ["user_id\titem_id\trating", *(f"c{n}\tv\t5" for n in range(99)), "", "d\tv\t5"]
+    if end == "\r":
+        lines[0] += "\n"  # a header of its own
+    found = [row["customer"] for row in rows_of(path, end.join(lines))]
+    assert found == [*(f"c{n}" for n in range(99)), "d"]
+
+
 def test_tsv_has_no_quoting(path: Path) -> None:
     malformed = MalformedRows()
     lines = [AMAZON, amazon('"unbalanced'), amazon('in "the" middle'), amazon('closing"')]
@@ -256,6 +285,7 @@ def test_an_empty_file_has_no_rows(path: Path, content: bytes) -> None:
             " 'stars': 'rating'}, the file has ['user_id', 'item_id', 'rating']",
         ),
         ('{"user": 1}\n{"item": 2}\n', None, "the file has ['user', 'item']"),
+        (f"{AMAZON}\n".replace("customer_id", "customer"), None, "the file has ['marketplace', "),
         (bz2.compress(b"user_id"), None, "is bzip2: give it as UTF-8 text"),
         ("user_id,item_id,rating".encode("utf-16"), None, "is UTF-16 text: give it as UTF-8"),
         (b"PK\x03\x04rest", None, "is a zip archive"),
@@ -278,3 +308,12 @@ def test_a_file_that_cannot_be_read_is_refused(
         rows_of(path, content, mapping)
     assert message in str(refusal.value)
     assert str(path) in str(refusal.value)
+
+
+def test_a_side_column_that_is_not_there_is_refused(path: Path) -> None:
+    with pytest.raises(RatingsError) as refusal:
+        rows_of(path, "user_id,item_id,rating,kind\nc,v,5,x\n", side_columns=["kind", "votes"])
+    assert str(refusal.value) == (
+        f"{path} lacks the side columns ['votes']: side_columns are ['kind', 'votes'], the file has"
+        " ['user_id', 'item_id', 'rating', 'kind']"
+    )
