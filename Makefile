@@ -63,7 +63,7 @@ spark: $(READY)
 	MATINEE_SPARK=$(or $(MATINEE_SPARK),.spark) $(BIN)/python -m pytest tests/workflow/test_engines.py $(ARGS)
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.recordio
+	$(BIN)/python -m benchmarks.recordio --docs docs/recordio.md
 	$(BIN)/python -m benchmarks.fm.conformance
 	$(BIN)/python -m benchmarks.fm --readme README.md $(ARGS)
 	$(BIN)/python -m benchmarks.sagemaker --docs docs/local-sagemaker.md

@@ -1,0 +1,1 @@
+"""How fast RecordIO-protobuf is written and read, beside the SageMaker SDK and protobuf itself."""
