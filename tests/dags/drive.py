@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections import Counter
 from datetime import datetime
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 
 def describe() -> dict[str, Any]:
@@ -51,14 +54,23 @@ def describe() -> dict[str, Any]:
 
 
 def run(conf: dict[str, Any]) -> dict[str, Any]:
-    """Run the DAG to its end, one task after the other; `run_after` decides the run's id."""
+    """Run the DAG to its end, one task after the other; `run_after` decides the run's id.
+
+    With `group_rows`, so many ratings are one instance of the mapped task, not millions.
+    """
     from airflow.dag_processing.dagbag import DagBag
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
+    from matinee.workflow import prepare
+
+    group = prepare.group_parts
+    if "group_rows" in conf:
+        group = partial(group, rows=conf.pop("group_rows"))
     dag = DagBag().dags["recommender"]
     run_after = datetime.fromisoformat(conf.pop("run_after"))
-    dag_run = dag.test(run_conf=conf, run_after=run_after)
+    with patch.object(prepare, "group_parts", group):
+        dag_run = dag.test(run_conf=conf, run_after=run_after)
     with create_session() as session:
         results = {
             row.task_id: XComModel.deserialize_value(row)
@@ -69,6 +81,7 @@ def run(conf: dict[str, Any]) -> dict[str, Any]:
             "run_id": dag_run.run_id,
             "state": dag_run.state.value,
             "tasks": {instance.task_id: instance.state for instance in instances},
+            "instances": Counter(instance.task_id for instance in instances),
             "tries": {instance.task_id: instance.try_number for instance in instances},
             "results": results,
         }

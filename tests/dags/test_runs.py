@@ -30,7 +30,13 @@ ROLE = "arn:aws:iam::000000000000:role/matinee-sagemaker"
 SMALL = {"num_factors": 2, "epochs": 2, "check_interval": 0.2}
 RUNS: Runs = {
     "train": {"seed": 3},
-    "tune": {"tune": True, "tuning_jobs": 2, "tuning_ranges": {"factors_lr": [0.001, 0.1]}},
+    # Each split is prepared by an instance of its own.
+    "tune": {
+        "group_rows": 1,
+        "tune": True,
+        "tuning_jobs": 2,
+        "tuning_ranges": {"factors_lr": [0.001, 0.1]},
+    },
     "bad ratings": {"ratings": "bad.csv"},
     "bad parameters": {"train_fraction": 0.5},
     "diverging": {"factors_init_method": "constant", "factors_init_value": 1e38},
@@ -157,6 +163,11 @@ def test_a_job_that_an_earlier_try_left_running_is_stopped_first(
     assert job["TrainingJobStatus"] == "Stopped"
     # By the task that trains, that is, and not by the one that cleans up.
     assert runs["train"]["results"]["clean_up"]["stopped_jobs"] == []
+
+
+def test_many_ratings_are_prepared_by_several_instances_of_a_task(runs: Runs) -> None:
+    assert runs["train"]["instances"]["prepare"] == 1
+    assert runs["tune"]["instances"]["prepare"] == 3
 
 
 def test_a_run_tunes_and_goes_on_with_the_best_model(

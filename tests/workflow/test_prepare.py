@@ -15,10 +15,11 @@ from scipy.sparse import csr_matrix
 from matinee import recordio
 from matinee.workflow.errors import ObjectsError, RatingsError
 from matinee.workflow.objects import Objects
-from matinee.workflow.parts import SPLITS
+from matinee.workflow.parts import SPLITS, Part, Preprocessed
 from matinee.workflow.prepare import (
     PreparedPart,
     gather,
+    group_parts,
     part_names,
     prepare,
     prepare_part,
@@ -169,6 +170,38 @@ def test_where_preprocess_cuts_changes_no_byte(put: Put, settings: Settings) -> 
         assert b"".join(shards[name] for name in numbered) == b"".join(
             body for name, body in objects.items() if name.startswith(split)
         )
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"),
+    [(24, [6]), (23, [5, 1]), (7, [1, 1, 2, 2]), (1, [1] * 6)],
+)
+def test_parts_are_divided_among_tasks_in_their_order(
+    preprocessed: Write, settings: Settings, rows: int, sizes: list[int]
+) -> None:
+    inputs = preprocessed({"train": [7, 7, 3], "validate": [4, 1], "test": [2]})
+    groups = group_parts(settings, inputs, rows=rows)
+    assert [len(group) for group in groups] == sizes
+    assert [name for group in groups for name in group] == part_names(settings, inputs)
+
+
+def test_tasks_are_never_more_than_airflow_maps(settings: Settings) -> None:
+    part: Part = {"uri": "s3://bucket/part", "rows": 5_000_000}
+    inputs: Preprocessed = {
+        "run": "matinee-1",
+        "ratings": {"train": [part] * 6_000, "validate": [part] * 2_000, "test": [part] * 2_000},
+        "customers": "",
+        "videos": "",
+        "report": "",
+        "customer_count": 1,
+        "video_count": 1,
+        "rating_counts": {
+            "train": 30_000_000_000,
+            "validate": 10_000_000_000,
+            "test": 10_000_000_000,
+        },
+    }
+    assert len(group_parts(settings, inputs)) <= 1_000
 
 
 def test_processes_share_the_parts(preprocessed: Write, settings: Settings) -> None:
