@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from matinee.workflow.errors import RatingsError
@@ -97,6 +100,45 @@ def ratings(put: Put) -> str:
     return put("ratings/second.tsv", second).rpartition("/")[0]
 
 
+@pytest.fixture
+def mixed(ratings: str, put: Put, tmp_path: Path) -> str:
+    """Put objects of the other formats beside them."""
+    put(
+        "ratings/third.csv",
+        "customer_id,product_id,star_rating,product_title,review_date,vine\r\n"
+        'c0,v9,5,"A ""quoted"",\r\ntitle",2016-01-01,N\r\n'
+        "\r\n"
+        "c1,v9,3\r\n"
+        "c1,v9,3,x,2016-01-01,N,more\r\n"
+        ",v9,3,x,,N\r\n"
+        "c2,v9,1,\\,2016-01-01,\r\n",
+    )
+    lines = [
+        '{"customer_id": "c5", "product_id": "v9", "star_rating": 4.5, "review_date": 1451606400,'
+        ' "product_title": "Film", "vine": "\\u00e9"}',
+        '{"product_id": "v8", "customer_id": 77, "star_rating": "3", "review_date": null}',
+        '{"customer_id": null, "product_id": "v9", "star_rating": 3, "vine": true}',
+        "[1]",
+        "7",
+        "nonsense",
+        '{"customer_id": "c5", ',
+        "",
+    ]
+    text = "\n".join(lines).encode()
+    put("ratings/fourth.json.zst", pa.compress(text, "zstd", asbytes=True))
+    columns = {
+        "customer_id": ["c6", "c7", None],
+        "product_id": [3, 3, 3],
+        "star_rating": [4.0, 2.5, 1.0],
+        "review_date": [datetime.date(2016, 1, 1)] * 3,
+        "vine": ["N", None, "Y"],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "fifth")
+    put("ratings/fifth.parquet", (tmp_path / "fifth").read_bytes())
+    put("ratings/sixth.tsv", "")
+    return ratings
+
+
 def parameters(ratings: str, bucket: str, engine: str) -> dict[str, Any]:
     return {
         "ratings": ratings,
@@ -166,6 +208,15 @@ def test_duckdb_counts_what_is_nasty(ratings: str, bucket: str) -> None:
     assert report["titles_not_utf8"] == 1
 
 
+def test_duckdb_counts_what_is_nasty_in_other_formats(mixed: str, bucket: str) -> None:
+    report = told(on_duckdb(parameters(mixed, bucket, "duckdb")))
+    assert report["rows"] == 14 * 11 + 40 + 5 + 7 + 3
+    causes = report["malformed"]["causes"]
+    assert causes["not a JSON object"] == 4
+    assert causes["wrong number of fields"] == 3 + 2
+    assert causes["blank customer"] == 1 + 1 + 1 + 1
+
+
 @pytest.fixture
 def athena(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
     with local_athena() as (url, catalog):
@@ -220,8 +271,8 @@ def spark_python() -> Path:
     return interpreter_of("MATINEE_SPARK", "Spark", REQUIREMENTS)
 
 
-def test_spark_gives_what_duckdb_gives(ratings: str, bucket: str, spark_python: Path) -> None:
-    values = parameters(ratings, bucket, "spark")
+def test_spark_gives_what_duckdb_gives(mixed: str, bucket: str, spark_python: Path) -> None:
+    values = parameters(mixed, bucket, "spark")
     outputs = on_spark(spark_python, values)
     assert_same(outputs, values, bucket)
 
