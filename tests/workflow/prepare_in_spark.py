@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import sys
-
-from pyspark.sql import SparkSession
+import tempfile
+from pathlib import Path
 
 from matinee.workflow.settings import Settings
 from matinee.workflow.spark_prepare import prepare_on_spark
+from tests.workflow.local_spark import local_spark
 
 
 def main() -> None:
     settings, preprocessed = (json.loads(argument) for argument in sys.argv[1:])
-    session = SparkSession.builder.master("local[2]").getOrCreate()
-    done = prepare_on_spark(session, Settings.from_parameters(settings), preprocessed)
+    with tempfile.TemporaryDirectory() as folder:
+        session = local_spark(Path(folder))
+        done = prepare_on_spark(session, Settings.from_parameters(settings), preprocessed)
+        session.stop()
     print(json.dumps(done))
 
 

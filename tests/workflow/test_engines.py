@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import matinee
 from matinee.workflow.errors import RatingsError
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import SPLITS, Preprocessed
@@ -27,6 +28,8 @@ from tests.workflow.local_athena import Catalog, local_athena
 
 REQUIREMENTS = Path(__file__).with_name("requirements-spark.txt")
 PROGRAM = Path(__file__).with_name("in_spark.py")
+# Where matinee and these tests are.
+PATHS = (Path(matinee.__file__).parents[1], Path(__file__).parents[2])
 PART_ROWS = 40
 HEADER = (
     "marketplace\tcustomer_id\treview_id\tproduct_id\tproduct_parent\tproduct_title"
@@ -283,7 +286,7 @@ def on_spark(python: Path, values: dict[str, Any]) -> Preprocessed:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(preprocess.__code__.co_filename).parents[2])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, PATHS))},
     )
     assert done.returncode == 0, done.stderr
     outputs: Preprocessed = json.loads(done.stdout.splitlines()[-1])

@@ -17,6 +17,9 @@ from tests.workflow.splits import RUN, Put, write_parts, written
 PROGRAM = Path(__file__).with_name("prepare_in_spark.py")
 REQUIREMENTS = Path(__file__).with_name("requirements-spark.txt")
 
+# Where matinee and these tests are.
+PATHS = (Path(matinee.__file__).parents[1], Path(__file__).parents[2])
+
 
 def test_spark_writes_the_same_objects(put: Put, bucket: str, tmp_path: Path) -> None:
     python = interpreter_of("MATINEE_SPARK", "Spark", REQUIREMENTS)
@@ -34,7 +37,7 @@ def test_spark_writes_the_same_objects(put: Put, bucket: str, tmp_path: Path) ->
         check=False,
         env={
             **os.environ,
-            "PYTHONPATH": str(Path(matinee.__file__).parents[1]),
+            "PYTHONPATH": os.pathsep.join(map(str, PATHS)),
             # Which Python the executors start: by default any that is on the PATH.
             "PYSPARK_PYTHON": str(python),
         },
