@@ -161,7 +161,7 @@ def _measured(simulation: Simulation, rounds: list[dict[str, meter.Run]]) -> Mea
 def _told(name: str, run: meter.Run) -> meter.Run:
     print(
         f"{name}: {run.cost.seconds:.1f} s, {run.cost.cpu_seconds:.1f} CPU s,"
-        f" {run.cost.peak_bytes / 1e6:.0f} MB; load {os.getloadavg()[0]:.1f}",
+        f" {run.cost.peak_bytes / 1e6:.0f} MB; load {run.load:.1f}",
         flush=True,
     )
     return run
@@ -208,7 +208,7 @@ def main() -> None:
         f"Scale {arguments.base:g}: {ours.rows:,} rows, of which matinee keeps {ours.ratings:,}"
         f" ratings{f' and the original {original.ratings:,}' if original else ''}; medians of"
         f" {arguments.rounds} rounds, lowest to highest, on {os.cpu_count()} cores, Python"
-        f" {platform.python_version()}."
+        f" {platform.python_version()}, load average {ours.load}."
     )
     steps = table(original, ours.only("preprocess", "prepare"))
     tables = {"data": f"{heading}\n\n{steps}", "growth": growth_table(growth)}

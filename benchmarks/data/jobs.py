@@ -1,5 +1,6 @@
 """Training and batch transform on the local SageMaker, with the workflow's own requests."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,7 +63,8 @@ class Jobs:
     def _measured(self, job: Callable[[], Any]) -> Run:
         with spending(self._server) as cost:
             answer = job()
-        return Run(cost(), answer, None)
+            spent = cost()
+        return Run(spent, answer, None, os.getloadavg()[0])
 
     def _ended(self, kind: str, name: str) -> Mapping[str, Any]:
         words = {"TrainingJob": "training_job", "TransformJob": "transform_job"}

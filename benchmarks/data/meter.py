@@ -45,11 +45,25 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A program's cost and its answer, and what a server has cost meanwhile."""
+    """What a program, or work of a server, has cost and answered.
+
+    Attributes
+    ----------
+    cost
+        Of the program.
+    answer
+        Of the program.
+    server
+        What another server has cost meanwhile.
+    load
+        The machine's load average at the end, of a minute: more than its cores, and there was
+        waiting.
+    """
 
     cost: Cost
     answer: Any
     server: Cost | None
+    load: float
 
 
 def run(
@@ -93,7 +107,8 @@ def run(
             raise ProgramError(f"{' '.join(command)}: exit code {program.returncode}: {words}")
         # Not the kernel's peak: that begins with the memory of the process that forked this one.
         cost = Cost(seconds, usage.ru_utime + usage.ru_stime, peak[0])
-        return Run(cost, json.loads(answer.read_text()), None if beside is None else beside())
+        told = json.loads(answer.read_text())
+        return Run(cost, told, None if beside is None else beside(), os.getloadavg()[0])
 
 
 @contextmanager

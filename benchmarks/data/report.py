@@ -60,6 +60,11 @@ class Measured:
         """Return the most memory at a time."""
         return self.spread(lambda cost: cost.peak_bytes / MEGABYTE, max)
 
+    @property
+    def load(self) -> Spread:
+        """Return how many processes wanted a processor, on average over the minute before."""
+        return Spread.of([run.load for one in self.rounds for run in one.values()])
+
     def cells(self) -> list[str]:
         """Return the three figures as text."""
         return [str(self.seconds), str(self.cpu_seconds), str(self.megabytes)]

@@ -13,7 +13,7 @@ from benchmarks.data.report import Measured, computed_table, growth_table, table
 
 
 def run(seconds: float, cpu_seconds: float, megabytes: int, server: Cost | None = None) -> Run:
-    return Run(Cost(seconds, cpu_seconds, megabytes * 10**6), {}, server)
+    return Run(Cost(seconds, cpu_seconds, megabytes * 10**6), {}, server, load=0.5)
 
 
 SERVER = Cost(1.0, 0.5, 70 * 10**6)
