@@ -4,11 +4,11 @@
     python -m benchmarks.data --scale 10 --jobs     also scale 10 for matinee; also trains, predicts
     python -m benchmarks.data --docs docs/scale.md  also writes the tables between its marks
 
-The reviews are simulated (`matinee data simulate`). The original reads and writes local files;
-matinee's steps read from and write to a real S3 server on the same machine, whose cost is told
-apart, and its jobs run on the local SageMaker, whose cost counts. Every step is a process of its
-own, with its imports; medians over rounds in which both take turns. The input was written just
-before, so no disk is waited for.
+The reviews are simulated (`matinee data simulate`), and at the scale of both a local file to both.
+The original writes local files; matinee's steps write to (and at other scales read from) a real S3
+server on the same machine, whose cost is told apart, and its jobs run on the local SageMaker, whose
+cost counts. Every step is a process of its own, with its imports; medians over rounds in which both
+take turns. The input was written just before, so no disk is waited for.
 """
 
 import argparse
@@ -85,15 +85,12 @@ class Bench:
         simulation = Simulation(scale, SEED, os.cpu_count() or 1)
         reviews = self.folder / f"{simulation.name}.tsv.gz"
         LocalFiles().write(_file(simulation), str(reviews))
-        ratings = f"s3://{BUCKET}/{reviews.name}"
-        Objects(self.client).upload(reviews, ratings)
         theirs, ours = [], []
         for _ in range(rounds):
             if python is not None:
                 theirs.append(self._original(python, reviews))
-            ours.append(self._matinee(ratings))
+            ours.append(self._matinee(str(reviews)))
         reviews.unlink()
-        self._delete(ratings)
         original = None
         if theirs:
             answers = [run.answer for run in theirs]

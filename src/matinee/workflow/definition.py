@@ -298,22 +298,36 @@ class Definition:
             ) as placed"""
 
     def funnel(self) -> list[tuple[str, str]]:
-        """Return what each step is called, and the query of its ratings, customers, videos."""
+        """Return what each step is called, and the query of its ratings, customers, videos.
+
+        The last two steps have the same customers and videos.
+        """
         settings = self.settings
-        customer_counts = self._table("customer_counts")
+        counts, least = self._table("customer_counts"), settings.min_ratings_per_customer
+        left = f"""(select count(*) from {self._table("customers")}),
+            (select count(*) from {self._table("videos")})"""
         return [
             (
                 "usable rows",
-                f"""select (select coalesce(sum(ratings), 0) from {customer_counts}),
-                    (select count(*) from {customer_counts}),
+                f"""select (select coalesce(sum(ratings), 0) from {counts}),
+                    (select count(*) from {counts}),
                     (select count(*) from {self._table("video_counts")})""",
             ),
             (
-                f"customers with {settings.min_ratings_per_customer} or more",
-                self._distinct("active"),
+                f"customers with {least} or more",
+                f"""select (select coalesce(sum(ratings), 0) from {counts}
+                        where ratings >= {least}),
+                    (select count(*) from {counts} where ratings >= {least}),
+                    (select count(distinct video) from {self._table("active")})""",
             ),
-            (f"videos with {settings.min_ratings_per_video} or more", self._distinct("kept")),
-            ("latest of each customer and video", self._distinct("distinct_ratings")),
+            (
+                f"videos with {settings.min_ratings_per_video} or more",
+                f"select (select count(*) from {self._table('kept')}), {left}",
+            ),
+            (
+                "latest of each customer and video",
+                f"select (select count(*) from {self._table('distinct_ratings')}), {left}",
+            ),
         ]
 
     def most(self, column: str) -> str:
@@ -336,11 +350,6 @@ class Definition:
 
     def _table(self, name: str) -> str:
         return f"{self.prefix}{name}"
-
-    def _distinct(self, name: str) -> str:
-        return f"""
-            select count(*), count(distinct customer), count(distinct video)
-            from {self._table(name)}"""
 
     @staticmethod
     def _list(columns: Iterable[str]) -> str:

@@ -157,7 +157,7 @@ def _check_rows(
 
 
 def _reduce(engine: Engine, settings: Settings) -> list[dict[str, Any]]:
-    """Filter and deduplicate; return how many ratings, customers and videos each step left."""
+    """Filter, deduplicate and index; return how many of what each step left."""
     definition = engine.definition
     engine.create("customer_counts", definition.counts("customer"))
     engine.create("video_counts", definition.counts("video"))
@@ -165,6 +165,8 @@ def _reduce(engine: Engine, settings: Settings) -> list[dict[str, Any]]:
     engine.drop("checked")
     engine.create("kept", definition.kept())
     engine.create("distinct_ratings", definition.distinct_ratings())
+    engine.create("customers", definition.customers())
+    engine.create("videos", definition.videos())
     funnel = [_count(engine, step, query) for step, query in definition.funnel()]
     if not funnel[-1]["ratings"]:
         [(customer_most,)] = engine.rows(definition.most("customer"))
@@ -181,10 +183,8 @@ def _reduce(engine: Engine, settings: Settings) -> list[dict[str, Any]]:
 
 
 def _split(engine: Engine, settings: Settings) -> dict[str, int]:
-    """Index and split; return the ratings of each split."""
+    """Split; return the ratings of each split."""
     definition = engine.definition
-    engine.create("customers", definition.customers())
-    engine.create("videos", definition.videos())
     engine.create("split_ratings", definition.split_ratings())
     rows = dict(engine.rows(definition.split_counts()))
     counts = {split: int(rows.get(split, 0)) for split in SPLITS}
