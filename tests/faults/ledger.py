@@ -22,6 +22,8 @@ ENDS = {"Completed", "Failed", "Stopped"}
 _LATER = {"InProgress": {"InProgress", "Stopping", *ENDS}, "Stopping": {"Stopping", *ENDS}}
 _MISSING = ("could not find", "not found", "does not exist", "can't find")
 _TAKEN = "ResourceInUse"
+# What a server says of a request that it may or may not have carried out.
+_STOPPING = "The server is being stopped"
 
 # By kind: how it is described, under which name, and where its status stands.
 KINDS: Mapping[str, tuple[str, str, str]] = {
@@ -133,7 +135,7 @@ class Ledger:
             self.violated(f"nobody got {entry.kind} {entry.name}: {outcomes}")
 
     def attempt(self, call: Callable[[], Any]) -> str:
-        """Return nothing, ``lost`` when the server died on it, or the error's code and message."""
+        """Return nothing, ``lost`` when the server ended on it, or the error's code and message."""
         try:
             call()
         except BotoCoreError:
@@ -141,9 +143,12 @@ class Ledger:
             return "lost"
         except ClientError as error:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            said = error.response["Error"]
+            if status == 503 and _STOPPING in said["Message"]:
+                self.note("answers lost")
+                return "lost"
             if status >= 500 and status != 503:
                 self.violated(f"{error.operation_name}: {error}")
-            said = error.response["Error"]
             return f"{said['Code']}: {said['Message']}"
         self.note("answers")
         return ""

@@ -7,6 +7,7 @@ a request on to an endpoint's model run in the event loop.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Collection, Mapping
@@ -20,7 +21,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from matinee.sagemaker.context import AnyOperation, Context
-from matinee.sagemaker.errors import InvalidSignature, RequestEntityTooLarge, ServiceError
+from matinee.sagemaker.errors import (
+    InvalidSignature,
+    RequestEntityTooLarge,
+    ServiceError,
+    ServiceUnavailable,
+)
 from matinee.sagemaker.http.auth import ReceivedRequest, SignatureVerifier
 from matinee.sagemaker.http.loopback import AllowedHosts
 from matinee.sagemaker.http.wire import Exchange, Service, load_services, perform, perform_here
@@ -183,6 +189,13 @@ class _Endpoint:
             return exchange.refuse(error)
         except StoreError as error:
             return exchange.fail(str(error))
+        except asyncio.CancelledError:
+            # Only a server at the end of its grace cancels a request, and this is its answer.
+            return exchange.refuse(
+                ServiceUnavailable(
+                    "The server is being stopped; whether the request was carried out is not known."
+                )
+            )
         except Exception:  # noqa: BLE001 - logged with its cause; the caller must get an answer
             return exchange.fail()
 

@@ -174,7 +174,7 @@ class ValidationError(ServiceError):
 
 
 class ServiceUnavailable(ServiceError):
-    """SageMaker Runtime: no instance of the endpoint can take the request now."""
+    """No instance of the endpoint can take the request now, or the server is being stopped."""
 
     code = "ServiceUnavailable"
     status = 503

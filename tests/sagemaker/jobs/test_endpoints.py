@@ -388,6 +388,24 @@ def test_instances_that_died_with_the_server_are_replaced(mortal_endpoints: Endp
     until(lambda: endpoints.answers(name))
 
 
+def test_a_server_that_stops_says_so_to_whom_it_cannot_wait_for(
+    mortal_endpoints: Endpoints,
+) -> None:
+    endpoints, server = mortal_endpoints, mortal_endpoints.jobs.server
+    name = endpoints.deploy(endpoints.model())
+    (folder,) = endpoints.folders()
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(
+            refusal, endpoints.runtime.invoke_endpoint, EndpointName=name, Body=b"hold"
+        )
+        until((folder / "ml/model/held").exists)
+        assert server.end(signal.SIGTERM) == 0
+        assert held.result() == (
+            "ServiceUnavailable",
+            "The server is being stopped; whether the request was carried out is not known.",
+        )
+
+
 def is_gone(call: Callable[[], Any]) -> bool:
     try:
         call()
