@@ -214,8 +214,7 @@ class RayCompute:
         folder.mkdir(parents=True, exist_ok=True)
         host.write_whole(folder / _ACTOR, known)
         try:
-            actor = ray.get_actor(known["actor"], NAMESPACE)
-            (said,) = _answers([actor.start.remote(folder, command, options)])
+            said = _started(known["actor"], folder, command, options)
         except (RayError, ValueError) as error:
             raise LostPlaceError(_loss(known, error)) from error
         if said:
@@ -292,6 +291,26 @@ def _actor_name(record: Mapping[str, Any], host_name: str) -> str:
 def _answers(asked: Sequence[Any]) -> list[Any]:
     found: list[Any] = ray.get(list(asked), timeout=_ANSWER_SECONDS)
     return found
+
+
+def _started(
+    actor: str, folder: Path, command: Command | Sequence[str], options: Mapping[str, Any]
+) -> str:
+    """Have an actor start a process; return why it could not, or nothing."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        try:
+            (said,) = _answers(
+                [ray.get_actor(actor, NAMESPACE).start.remote(folder, command, options)]
+            )
+        except ActorUnavailableError:
+            # It cannot be reached for the moment, or its end is not known yet. It starts a process
+            # once, however often it is asked.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return str(said)
 
 
 def _loss(known: Mapping[str, Any], error: Exception) -> str:

@@ -7,6 +7,7 @@ and everything when there is no more to read. Whether it wants a token its surro
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 
@@ -15,14 +16,13 @@ from ray.cluster_utils import Cluster
 MEMORY = {"object_store_memory": 80 << 20}
 
 
-def main(folder: str, head: str, *others: str) -> None:
+def main(head: str, *others: str) -> None:
     cluster = Cluster(
         initialize_head=True,
         head_node_args={
             "node_ip_address": head,
             "num_cpus": 0,
             "include_dashboard": False,
-            "temp_dir": folder,
             **MEMORY,
         },
     )
@@ -41,4 +41,5 @@ def main(folder: str, head: str, *others: str) -> None:
 if __name__ == "__main__":
     # Of its own, and with a short name: it holds sockets.
     with tempfile.TemporaryDirectory(prefix="ray-") as scratch:
-        main(scratch, *sys.argv[1:])
+        os.environ["RAY_TMPDIR"] = scratch
+        main(*sys.argv[1:])

@@ -225,7 +225,7 @@ def process_until(jobs: Jobs, gate: Path, *, on: str) -> str:
             ProcessingResources={"ClusterConfig": RESOURCES},
             RoleArn=ROLE,
         )
-        until(functools.partial(jobs.folders, name))
+        until(functools.partial(has_begun, jobs, name))
         if places(jobs, name) == [on]:
             break
         others.append(name)
@@ -234,6 +234,10 @@ def process_until(jobs: Jobs, gate: Path, *, on: str) -> str:
     for other in others:
         until(functools.partial(has_stopped, jobs, other))
     return name
+
+
+def has_begun(jobs: Jobs, name: str) -> bool:
+    return any((folder / "process.json").exists() for folder in jobs.folders(name))
 
 
 def has_stopped(jobs: Jobs, name: str) -> bool:
