@@ -32,6 +32,9 @@ PAGINATED = [
 
 # The smallest and the largest page, where they are not 1 and 50.
 SIZES: dict[str, tuple[int | None, int | None]] = {
+    # There are hundreds.
+    "FilterLogEvents": (20, 500),
+    "ListAssociations": (10, 50),
     "GetMetricData": (100, 500),
     "ListMetrics": (None, None),
     "ListTags": (50, 50),
