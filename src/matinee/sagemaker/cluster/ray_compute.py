@@ -9,7 +9,6 @@ or node is gone, without having left an exit, is lost.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import zlib
@@ -81,7 +80,7 @@ class RayCompute:
 
     def place(self, folder: Path, host_names: Sequence[str]) -> Placement | None:
         """See ``interface.Compute``."""
-        record = _read(folder / PLACEMENT)
+        record = host.read_whole(folder / PLACEMENT)
         if record is None:
             if any((folder / name / host.PROCESS).exists() for name in host_names):
                 return compute.place(folder, host_names)
@@ -167,7 +166,7 @@ class RayCompute:
 
     def release(self, folder: Path) -> None:
         """See ``interface.Compute``."""
-        record = _read(folder / PLACEMENT)
+        record = host.read_whole(folder / PLACEMENT)
         if record is None:
             return
         try:
@@ -205,7 +204,7 @@ class RayCompute:
             "has_network": has_network,
         }
         place = folder if beside is None else beside
-        record = _read(place.parent / PLACEMENT)
+        record = host.read_whole(place.parent / PLACEMENT)
         if record is None:
             compute.start(folder, command, **options)
             return
@@ -226,7 +225,7 @@ class RayCompute:
 
     def wait(self, folder: Path, seconds: float) -> Status:
         """See ``interface.Compute``."""
-        known = _read(folder / _ACTOR)
+        known = host.read_whole(folder / _ACTOR)
         if known is None:
             return compute.wait(folder, seconds)
         # An exit says everything, whatever has become of the actor.
@@ -267,7 +266,7 @@ class RayCompute:
 
     def stop(self, folder: Path) -> None:
         """See ``interface.Compute``."""
-        known = _read(folder / _ACTOR)
+        known = host.read_whole(folder / _ACTOR)
         if known is None:
             compute.stop(folder)
             return
@@ -323,11 +322,3 @@ def _loss(known: Mapping[str, Any], error: Exception) -> str:
 
 def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    return content

@@ -284,12 +284,12 @@ def _write_hosts(folder: Path, addresses: Mapping[str, str]) -> Path:
 
 def status(folder: Path) -> Status:
     """Return what has become of the process of a job's folder."""
-    identity = _read(folder / host.PROCESS)
+    identity = host.read_whole(folder / host.PROCESS)
     if identity is None:
         return Status(Phase.ABSENT)
     alive = _is_alive(identity["host"])
     # In this order: a host leaves its exit and then ends.
-    ended = _read(folder / host.EXIT)
+    ended = host.read_whole(folder / host.EXIT)
     if ended is not None:
         return Status(Phase.EXITED, ended["code"], ended["cause"])
     return Status(Phase.RUNNING if alive else Phase.LOST)
@@ -297,7 +297,7 @@ def status(folder: Path) -> Status:
 
 def wait(folder: Path, seconds: float) -> Status:
     """Return the status when the process has ended, or else after a number of seconds."""
-    identity = _read(folder / host.PROCESS)
+    identity = host.read_whole(folder / host.PROCESS)
     if identity is None:
         return Status(Phase.ABSENT)
     _wait_for(identity["host"], seconds)
@@ -315,7 +315,7 @@ def _reap() -> None:
 
 def stop(folder: Path) -> None:
     """Ask the process of a job's folder to end; it has its grace to do so. Idempotent."""
-    identity = _read(folder / host.PROCESS)
+    identity = host.read_whole(folder / host.PROCESS)
     if identity is None:
         return
     with contextlib.suppress(ProcessLookupError):
@@ -353,11 +353,3 @@ def _wait_for(process: Mapping[str, int], seconds: float) -> None:
 
 def _is_alive(process: Mapping[str, int]) -> bool:
     return process_tree.started_at(process["pid"]) == process["started_at"]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    return content

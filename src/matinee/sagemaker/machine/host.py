@@ -67,6 +67,15 @@ def write_whole(path: Path, content: dict[str, Any]) -> None:
     partial.replace(path)
 
 
+def read_whole(path: Path) -> dict[str, Any] | None:
+    """Read what ``write_whole`` has written; None if it is not there."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return content
+
+
 class _Log:
     """Appends a pipe's lines to the log as they come, each with its time."""
 
