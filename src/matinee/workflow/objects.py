@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from matinee.workflow.errors import ObjectsError
 
 _STREAM_BYTES = 2**20
+_SMALL_BYTES = 2**23
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -94,7 +95,12 @@ class Objects:
         """Copy a file into an object, whole or not at all."""
         bucket, key = split_uri(uri)
         with _naming(uri, "write"):
-            self._client.upload_file(str(path), bucket, key)
+            if path.stat().st_size > _SMALL_BYTES:
+                self._client.upload_file(str(path), bucket, key)
+            else:
+                # upload_file would do this too, but start its threads anew for each object.
+                with path.open("rb") as body:
+                    self._client.put_object(Bucket=bucket, Key=key, Body=body)
 
     def open(self, uri: str) -> BinaryIO:
         """Return an object's bytes as a stream, which whoever asked for it closes."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from functools import partial
 from itertools import starmap
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 GROUP_ROWS = 5_000_000
 # Airflow maps a task at most 1024 times, by default.
 _MOST_GROUPS = 1_000
+_THREADS = 4
 # Rows encoded at a time.
 _BLOCK_ROWS = 262_144
 _COLUMNS = {"customer": pa.int32(), "video": pa.int32(), "stars": pa.float32()}
@@ -99,7 +101,7 @@ def prepare(
     inputs : dict
         What `preprocess` returned.
     workers : int
-        Processes to share the parts among; 1 prepares them in this one.
+        Processes to share the parts among; 1 prepares them in threads of this one.
     progress : callable, optional
         Called with each part that is done, how many are, and how many there are; by default they
         are logged.
@@ -117,24 +119,13 @@ def prepare(
         If a part is empty, or there are fewer training ratings than instances.
     """
     preprocessed = cast("Preprocessed", inputs)
-    report = progress or _log
     names = part_names(settings, preprocessed)
-    done: list[PreparedPart] = []
-    if workers == 1:
-        for name in names:
-            done.append(prepare_part(settings, preprocessed, **name))
-            report(done[-1], len(done), len(names))
-        return gather(settings, preprocessed, done)
     # Spawned, as a fork would copy this process's threads and connections in any state.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        tasks = [pool.submit(prepare_part, settings, preprocessed, **name) for name in names]
-        try:
-            for task in as_completed(tasks):
-                done.append(task.result())
-                report(done[-1], len(done), len(names))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    if workers > 1:
+        pool = ProcessPoolExecutor(workers, get_context("spawn"))
+        done = _prepared(pool, partial(prepare_part, settings, preprocessed), names, progress)
+    else:
+        done = _prepared_by_threads(settings, preprocessed, names, progress)
     return gather(settings, preprocessed, done)
 
 
@@ -205,16 +196,16 @@ def group_parts(
 def prepare_parts(
     settings: Settings, preprocessed: Preprocessed, names: Iterable[PartName]
 ) -> list[PreparedPart]:
-    """Encode some parts, one after the other; see `prepare_part`."""
-    done = []
-    for name in names:
-        done.append(prepare_part(settings, preprocessed, **name))
-        logger.info("%(split)s, part %(number)d: %(rows)d ratings", done[-1])
-    return done
+    """Encode some parts in threads of this process; see `prepare_part`."""
+    return _prepared_by_threads(settings, preprocessed, list(names), None)
 
 
 def prepare_part(
-    settings: Settings, preprocessed: Preprocessed, split: str, number: int
+    settings: Settings,
+    preprocessed: Preprocessed,
+    split: str,
+    number: int,
+    objects: Objects | None = None,
 ) -> PreparedPart:
     """Encode one part; doing so again writes the same objects with the same bytes.
 
@@ -226,6 +217,8 @@ def prepare_part(
         "train", "validate" or "test".
     number : int
         Of the part, from 0.
+    objects : Objects, optional
+        By default over a client of its own.
 
     Returns
     -------
@@ -237,7 +230,7 @@ def prepare_part(
         If the part is missing, unreadable, or holds another number of ratings, other columns, or
         indexes that the counts of customers and videos rule out. Nothing of it is written then.
     """
-    objects = Objects()
+    objects = objects or Objects()
     part = preprocessed["ratings"][split][number]
     counts = preprocessed["customer_count"], preprocessed["video_count"]
     folder = _folder(settings, preprocessed, split)
@@ -413,6 +406,36 @@ def _encode(
             np.add(rated.video[rows], customer_count, out=keys[:, 1])
             width = customer_count + video_count
             file.write(recordio.encode_one_hot(keys, width, rated.stars[rows]))
+
+
+def _prepared_by_threads(
+    settings: Settings,
+    preprocessed: Preprocessed,
+    names: list[PartName],
+    progress: Progress | None,
+) -> list[PreparedPart]:
+    # Some encode while others wait for S3; each holds a part. Clients are slow to make.
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="matinee-prepare")
+    task = partial(prepare_part, settings, preprocessed, objects=Objects())
+    return _prepared(pool, task, names, progress)
+
+
+def _prepared(
+    pool: Executor,
+    task: Callable[..., PreparedPart],
+    names: list[PartName],
+    progress: Progress | None,
+) -> list[PreparedPart]:
+    """Prepare parts in a pool, which is shut down then."""
+    with pool:
+        tasks = [pool.submit(task, **name) for name in names]
+        try:
+            for done, prepared in enumerate(as_completed(tasks), start=1):
+                (progress or _log)(prepared.result(), done, len(names))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [prepared.result() for prepared in tasks]
 
 
 def _log(part: PreparedPart, done: int, total: int) -> None:

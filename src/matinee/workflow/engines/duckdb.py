@@ -1,12 +1,13 @@
 """The definition on DuckDB: in this process, streaming, within a limit of memory.
 
-What does not fit goes to files in the scratch folder. The readers give batches while DuckDB works
-on the last ones, and titles are counted as rows pass by, so no row keeps its own.
+What does not fit goes to files in the scratch folder. The readers fill a chunk while DuckDB works
+on the last one, and titles are counted as rows pass by, so no row keeps its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -55,9 +56,15 @@ class DuckDB:
     def load(self, objects: list[str]) -> MalformedRows:
         malformed = MalformedRows()
         self._receive(0, pa.Table.from_batches([], self._wanted.schema), "create table {} as {}")
-        for number, source in enumerate(objects):
-            for chunk in self._chunks(source, malformed):
-                self._receive(number, chunk, "insert into {} {}")
+        with ThreadPoolExecutor(1, thread_name_prefix="matinee-duckdb") as pool:
+            received: Future[None] | None = None
+            for number, source in enumerate(objects):
+                for chunk in self._chunks(source, malformed):
+                    if received is not None:
+                        received.result()
+                    received = pool.submit(self._receive, number, chunk, "insert into {} {}")
+            if received is not None:
+                received.result()
         self._database.execute("drop view chunk_checked")
         self._database.unregister("chunk")
         titles = "select video, title, rows_of_title from title_rows"
