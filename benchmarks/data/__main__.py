@@ -2,6 +2,7 @@
 
     python -m benchmarks.data                       scale 1, both, in turns
     python -m benchmarks.data --scale 10 --jobs     also scale 10 for matinee; also trains, predicts
+    python -m benchmarks.data --whole               also one `matinee run` at the scale of both
     python -m benchmarks.data --docs docs/scale.md  also writes the tables between its marks
 
 The reviews are simulated (`matinee data simulate`), and at the scale of both a local file to both.
@@ -30,8 +31,10 @@ import psutil
 
 from benchmarks import environments
 from benchmarks.data import jobs, meter
+from benchmarks.data import whole as whole_run
 from benchmarks.data.jobs import Jobs
 from benchmarks.data.report import Measured, computed_table, growth_table, table
+from benchmarks.data.whole import Whole
 from benchmarks.environments import Peer
 from benchmarks.sagemaker.servers import Place, object_store
 from benchmarks.tables import rewrite
@@ -79,9 +82,12 @@ class Bench:
     jobs: Jobs | None
 
     def both(
-        self, scale: float, rounds: int, python: Path | None
-    ) -> tuple[Measured | None, Measured]:
-        """Measure the original, if there is a Python that has its libraries, and matinee."""
+        self, scale: float, rounds: int, python: Path | None, *, whole: bool
+    ) -> tuple[Measured | None, Measured, Whole | None]:
+        """Measure the original, if there is a Python that has its libraries, and matinee.
+
+        The whole `matinee run`, where asked for, comes last.
+        """
         simulation = Simulation(scale, SEED, os.cpu_count() or 1)
         reviews = self.folder / f"{simulation.name}.tsv.gz"
         LocalFiles().write(_file(simulation), str(reviews))
@@ -90,6 +96,7 @@ class Bench:
             if python is not None:
                 theirs.append(self._original(python, reviews))
             ours.append(self._matinee(str(reviews)))
+        run = whole_run.measure(reviews) if whole else None
         reviews.unlink()
         original = None
         if theirs:
@@ -101,7 +108,7 @@ class Bench:
                 [{"all": run} for run in theirs],
                 [answer["seconds"] for answer in answers],
             )
-        return original, _measured(simulation, ours)
+        return original, _measured(simulation, ours), run
 
     def alone(self, scale: float) -> Measured:
         """Measure matinee once, on reviews that lie in S3 only."""
@@ -164,6 +171,14 @@ def _told(name: str, run: meter.Run) -> meter.Run:
     return run
 
 
+def _whole(whole: Whole, original: Measured | None, ours: Measured) -> str:
+    reached = f"RMSE {whole.rmse:.4f}, of the biases alone {whole.baseline:.4f}"
+    others = {
+        f"{one.name}, file to shards": one.median for one in (original, ours) if one is not None
+    }
+    return f"{reached}; load average {whole.load:.1f}.\n\n{whole_run.table(whole, others)}"
+
+
 def main() -> None:
     """Measure, print the tables, and write them where it is asked for."""
     parser = argparse.ArgumentParser(
@@ -173,6 +188,7 @@ def main() -> None:
     parser.add_argument("--base", type=float, default=1.0, help="the scale of both  [default: 1]")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the base scale")
     parser.add_argument("--jobs", action="store_true", help="train and predict as well")
+    parser.add_argument("--whole", action="store_true", help="one `matinee run` as well")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="Markdown with bench marks")
     arguments = parser.parse_args()
     home = Path(os.environ.get("MATINEE_HOME", "~/.matinee")).expanduser()
@@ -197,7 +213,9 @@ def main() -> None:
             place = Place(folder, keys, s3.address, None)
             sagemaker = stack.enter_context(jobs.local_sagemaker(place))
         bench = Bench(folder, s3.client(), server, environment, sagemaker)
-        original, ours = bench.both(arguments.base, arguments.rounds, peer)
+        original, ours, whole = bench.both(
+            arguments.base, arguments.rounds, peer, whole=arguments.whole
+        )
         growth = {arguments.base: ours}
         for scale in arguments.scale or []:
             growth[scale] = bench.alone(scale)
@@ -209,6 +227,8 @@ def main() -> None:
     )
     steps = table(original, ours.only("preprocess", "prepare"))
     tables = {"data": f"{heading}\n\n{steps}", "growth": growth_table(growth)}
+    if whole is not None:
+        tables["whole"] = _whole(whole, original, ours.only("preprocess", "prepare"))
     if len(growth) > 1:
         tables["computed"] = computed_table(growth, COMPUTED_SCALE)
     for name, text in tables.items():

@@ -65,6 +65,12 @@ class Measured:
         """Return how many processes wanted a processor, on average over the minute before."""
         return Spread.of([run.load for one in self.rounds for run in one.values()])
 
+    @property
+    def median(self) -> Cost:
+        """Return the three medians."""
+        megabytes = self.megabytes.median
+        return Cost(self.seconds.median, self.cpu_seconds.median, round(megabytes * MEGABYTE))
+
     def cells(self) -> list[str]:
         """Return the three figures as text."""
         return [str(self.seconds), str(self.cpu_seconds), str(self.megabytes)]

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from benchmarks.data import meter
+from benchmarks.data import meter, whole
 from benchmarks.data.meter import Cost, Run
 from benchmarks.data.report import Measured, computed_table, growth_table, table
+from benchmarks.data.whole import Whole
 
 
 def run(seconds: float, cpu_seconds: float, megabytes: int, server: Cost | None = None) -> Run:
@@ -121,3 +122,12 @@ def test_a_server_is_looked_at_from_when_on(server: psutil.Popen) -> None:
     assert 0 < once.cpu_seconds < twice.cpu_seconds
     assert nothing.cpu_seconds < once.cpu_seconds / 2
     assert twice.peak_bytes > 1_000_000
+
+
+def test_the_whole_run_stands_beside_the_way_to_the_records() -> None:
+    run_of_all = Whole(Cost(100, 150, 1500 * 10**6), {"train": 40.0}, 1.1, 1.2, load=2.0)
+    assert whole.table(run_of_all, {"the original": ORIGINAL.median}).splitlines()[2:] == [
+        "| the original | 80.0 | 70.0 | 2600 |",
+        "| **`matinee run`, the whole way** | 100 | 150 | 1500 |",
+        "| of which train | 40.0 |  |  |",
+    ]
