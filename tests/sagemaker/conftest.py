@@ -27,6 +27,7 @@ from botocore.credentials import Credentials
 from matinee.sagemaker.access.sessions import temporary_keys
 from matinee.sagemaker.algorithms import BUILT_IN
 from matinee.sagemaker.app import create_app
+from matinee.sagemaker.console.options import ConsoleOptions
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.data.objects import Objects
 from matinee.sagemaker.http.auth import SignatureVerifier
@@ -163,12 +164,17 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]
         yield server
 
 
-@pytest.fixture
-def front(
-    object_store: ObjectStore, objects: Objects, session: boto3.Session, tmp_path: Path
+@contextmanager
+def fronting(
+    object_store: ObjectStore,
+    objects: Objects,
+    session: boto3.Session,
+    folder: Path,
+    console: ConsoleOptions | None = None,
 ) -> Iterator[Front]:
+    """Run a server in this process."""
     keys = object_store.credentials
-    store = Store(f"sqlite:///{tmp_path}/sagemaker.sqlite")
+    store = Store(f"sqlite:///{folder}/sagemaker.sqlite")
     clock = Clock()
     ids = itertools.count()
     context = Context(
@@ -177,7 +183,7 @@ def front(
         new_id=lambda: f"{next(ids):032x}",
         account_id="000000000000",
         region=REGION,
-        folder=tmp_path,
+        folder=folder,
         roles=("matinee-sagemaker",),
         objects=objects,
         algorithms=BUILT_IN,
@@ -191,10 +197,18 @@ def front(
     )
     try:
         with (
-            logged(tmp_path / "front.log"),
-            serving(create_app(context, verifier)) as endpoint,
+            logged(folder / "front.log"),
+            serving(create_app(context, verifier, console=console)) as endpoint,
         ):
             signer = Credentials(keys.access_key_id, keys.secret_access_key)
             yield Front(endpoint, context, clock, session, signer)
     finally:
         store.close()
+
+
+@pytest.fixture
+def front(
+    object_store: ObjectStore, objects: Objects, session: boto3.Session, tmp_path: Path
+) -> Iterator[Front]:
+    with fronting(object_store, objects, session, tmp_path) as front:
+        yield front

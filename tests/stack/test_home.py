@@ -24,7 +24,7 @@ def mode(path: Path) -> int:
 def test_a_new_home_is_private(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home", RNG)
     assert mode(home.path) == 0o700
-    for name in ("credentials.json", "airflow.json", "ports.json", "lock"):
+    for name in ("credentials.json", "airflow.json", "console.json", "ports.json", "lock"):
         assert mode(home.path / name) == 0o600, name
 
 
@@ -45,7 +45,9 @@ def test_each_home_has_secrets_of_its_own(tmp_path: Path) -> None:
     one, other = (Home.open(tmp_path / name, RNG) for name in ("one", "other"))
     assert one.credentials != other.credentials
     assert one.airflow_password != other.airflow_password
-    assert one.credentials.secret_access_key not in repr(one)
+    assert one.console_token != other.console_token
+    for secret in (one.credentials.secret_access_key, one.airflow_password, one.console_token):
+        assert secret not in repr(one)
 
 
 def test_a_home_has_one_name(tmp_path: Path) -> None:

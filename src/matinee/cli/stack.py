@@ -106,7 +106,8 @@ def down(home: Path) -> None:
 def status(home: Path) -> None:
     """Show each service. The exit code is 0 only if all of them run."""
     table = Table("service", "state", "address", "pid", "memory", "uptime")
-    found = existing_stack(home).status()
+    stack = existing_stack(home)
+    found = stack.status()
     for service in found:
         table.add_row(
             service.service,
@@ -120,6 +121,8 @@ def status(home: Path) -> None:
     screen.print(table)
     total = sum(service.memory for service in found)
     say(screen, f"{total / 2**20:.0f} MiB in all (proportional share, PSS)")
+    if any(service.state == "running" for service in found):
+        say_login(stack, screen)
     if any(service.state != "running" for service in found):
         sys.exit(1)
 
@@ -155,7 +158,8 @@ def env(home: Path) -> None:
 
 
 def say_login(stack: Stack, screen: Console) -> None:
-    """Say where Airflow's pages are, and how to get in."""
+    """Say where the pages of the console and of Airflow are, and how to get in."""
+    say(screen, f"Console: {stack.console_address}")
     airflow = stack.airflow
     say(screen, f"Airflow: {airflow.address}  user {USER}  password {airflow.password}")
 

@@ -14,11 +14,9 @@ import argparse
 import fcntl
 import functools
 import importlib.util
-import json
 import logging
 import os
 import signal
-import stat
 import sys
 import uuid
 from collections.abc import Iterator
@@ -31,12 +29,14 @@ import uvicorn
 from botocore.credentials import Credentials as BotoCredentials
 from sqlalchemy import URL
 
-from matinee.sagemaker import algorithms_file, server_log
+from matinee.sagemaker import algorithms_file, private_files, server_log
 from matinee.sagemaker.access.roles import Roles
 from matinee.sagemaker.access.sessions import JobAccess, RoleSessions, ServerKeys, temporary_keys
 from matinee.sagemaker.app import create_app
 from matinee.sagemaker.cluster import cluster_file, connection
 from matinee.sagemaker.cluster.cluster_file import ClusterError
+from matinee.sagemaker.console import options as console_options
+from matinee.sagemaker.console.options import ConsoleOptions, ConsoleOptionsError
 from matinee.sagemaker.context import Context
 from matinee.sagemaker.data.objects import Objects
 from matinee.sagemaker.drivers import DRIVERS
@@ -46,6 +46,7 @@ from matinee.sagemaker.http.loopback import is_host, is_loopback
 from matinee.sagemaker.jobs import JobRunner
 from matinee.sagemaker.machine import compute as this_machine
 from matinee.sagemaker.machine.interface import PLACEMENT, Compute
+from matinee.sagemaker.private_files import PrivateFileError
 from matinee.sagemaker.store import Store, StoreError
 
 ACCOUNT_ID = "000000000000"
@@ -58,6 +59,16 @@ KEEP_ALIVE_S = 75
 
 class StartError(Exception):
     """The server cannot start as it was told to."""
+
+
+_CANNOT_START = (
+    StartError,
+    StoreError,
+    ClusterError,
+    PrivateFileError,
+    algorithms_file.AlgorithmsFileError,
+    ConsoleOptionsError,
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -73,27 +84,10 @@ def read_credentials(path: Path) -> Credentials:
 
     Raises
     ------
-    StartError
+    PrivateFileError
         The file is missing, others may read it, or it is not the JSON object it should be.
     """
-    try:
-        with path.open() as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read()
-    except OSError as error:
-        raise StartError(f"cannot read the credentials file: {error}") from error
-    if mode & 0o077:
-        raise StartError(f"{path} has mode {mode:o}: only its owner may access it (chmod 600)")
-    wanted = Credentials.__slots__
-    try:
-        keys = json.loads(text)
-    except ValueError as error:
-        raise StartError(f"{path} is not JSON: {error}") from error
-    if not isinstance(keys, dict) or any(
-        not isinstance(keys.get(name), str) or not keys[name] for name in wanted
-    ):
-        raise StartError(f"{path} must be an object with the strings {' and '.join(wanted)}")
-    return Credentials(**{name: keys[name] for name in wanted})
+    return Credentials(**private_files.read_strings(path, "credentials", Credentials.__slots__))
 
 
 @contextmanager
@@ -171,6 +165,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         metavar="NAME",
         help=f"an IAM role that exists; may be repeated (default {DEFAULT_ROLE})",
     )
+    console_options.add_to(parser)
     return parser.parse_args(words)
 
 
@@ -184,13 +179,14 @@ def _port(word: str) -> int:
 def _serve(arguments: argparse.Namespace) -> None:
     names = _names(arguments)
     credentials = read_credentials(arguments.credentials)
+    console = console_options.read(arguments)
     state: Path = arguments.state.resolve()
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(f"cannot make the state folder: {error}") from error
     with locked(state):
-        _run(arguments, names, credentials, state)
+        _run(arguments, names, credentials, state, console)
 
 
 def _names(arguments: argparse.Namespace) -> list[str]:
@@ -211,7 +207,11 @@ def _names(arguments: argparse.Namespace) -> list[str]:
 
 
 def _run(
-    arguments: argparse.Namespace, names: list[str], credentials: Credentials, state: Path
+    arguments: argparse.Namespace,
+    names: list[str],
+    credentials: Credentials,
+    state: Path,
+    console: ConsoleOptions | None,
 ) -> None:
     store = Store(arguments.database or URL.create("sqlite", database=f"{state}/sagemaker.sqlite"))
     store.claim()
@@ -248,7 +248,7 @@ def _run(
         functools.partial(temporary_keys, store),
     )
     config = uvicorn.Config(
-        create_app(context, verifier, names),
+        create_app(context, verifier, names, console),
         host=arguments.host,
         port=arguments.port,
         http=Connection,
@@ -350,7 +350,7 @@ def main(words: list[str]) -> int:
     logging.getLogger("matinee").setLevel(arguments.log_level.upper())
     try:
         _serve(arguments)
-    except (StartError, StoreError, ClusterError, algorithms_file.AlgorithmsFileError) as error:
+    except _CANNOT_START as error:
         print(f"matinee.sagemaker: {error}", file=sys.stderr)
         return 1
     return 0

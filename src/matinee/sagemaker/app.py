@@ -17,9 +17,11 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
+from matinee.sagemaker.console.app import create_console
+from matinee.sagemaker.console.options import ConsoleOptions
 from matinee.sagemaker.context import AnyOperation, Context
 from matinee.sagemaker.errors import (
     InvalidSignature,
@@ -28,6 +30,7 @@ from matinee.sagemaker.errors import (
     ServiceUnavailable,
 )
 from matinee.sagemaker.http.auth import ReceivedRequest, SignatureVerifier
+from matinee.sagemaker.http.bodies import read_body
 from matinee.sagemaker.http.loopback import AllowedHosts
 from matinee.sagemaker.http.wire import Exchange, Service, load_services, perform, perform_here
 from matinee.sagemaker.services import (
@@ -109,7 +112,10 @@ _GLOBAL_SERVICES = {"iam", "sts"}
 
 
 def create_app(
-    context: Context, verifier: SignatureVerifier, allowed_hosts: Collection[str] = ()
+    context: Context,
+    verifier: SignatureVerifier,
+    allowed_hosts: Collection[str] = (),
+    console: ConsoleOptions | None = None,
 ) -> Starlette:
     """Return the application.
 
@@ -121,16 +127,34 @@ def create_app(
         Decides which requests are from the holder of the keys.
     allowed_hosts
         Names clients may use besides those of loopback.
+    console
+        How the console is to be; None: there is none.
+
+    Raises
+    ------
+    PageError
+        A page that the console is to have besides its own cannot be made.
     """
     services = load_services(OPERATIONS)
     endpoint = _Endpoint(context, verifier, services)
     return Starlette(
         routes=[
             Route("/_matinee/health", _health, methods=["GET"]),
+            *_console(context, console),
             Route("/{path:path}", endpoint.answer, methods=["GET", "POST", "PUT", "DELETE"]),
         ],
         middleware=[Middleware(AllowedHosts, names=allowed_hosts)],
     )
+
+
+def _console(context: Context, options: ConsoleOptions | None) -> list[BaseRoute]:
+    # No service of AWS has a path that begins so.
+    if options is None:
+        return []
+    return [
+        Route("/console", lambda _: RedirectResponse("/console/"), methods=["GET"]),
+        Mount("/console", create_console(context, options)),
+    ]
 
 
 async def _health(_request: Request) -> Response:
@@ -152,7 +176,7 @@ class _Endpoint:
         is_invocation = request.scope["path"].startswith(_INVOCATIONS)
         limit = MAX_INVOCATION_BYTES if is_invocation else MAX_BODY_BYTES
         try:
-            body = await _read_body(request, limit)
+            body = await read_body(request, limit)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         exchange = Exchange(_received(request, body or b""), self._context.new_id())
@@ -219,14 +243,3 @@ def _received(request: Request, body: bytes) -> ReceivedRequest:
     query: bytes = request.scope["query_string"]
     target = path.decode("latin-1") + (f"?{query.decode('latin-1')}" if query else "")
     return ReceivedRequest(request.method, target, request.headers.items(), body)
-
-
-async def _read_body(request: Request, limit: int) -> bytes | None:
-    """Read the body; None when it is over the limit."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)

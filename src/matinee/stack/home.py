@@ -2,6 +2,7 @@
 
     credentials.json   the access key of this installation (mode 600)
     airflow.json       the password of Airflow's user `admin` (mode 600)
+    console.json       the token that signs in to the console (mode 600)
     ports.json         the ports, chosen once and kept
     lock               held by the command that is starting or stopping the stack
     run/ logs/         process records and logs, one a service
@@ -49,7 +50,11 @@ class Home:
     path: Path
     credentials: Credentials
     airflow_password: str
+    console_token: str
     ports: Ports
+
+    def __repr__(self) -> str:
+        return f"Home({str(self.path)!r})"
 
     @classmethod
     def exists(cls, path: Path) -> bool:
@@ -96,6 +101,9 @@ class Home:
         airflow_file = path / "airflow.json"
         if not airflow_file.exists():
             write_private(airflow_file, json.dumps({"admin": secrets.token_urlsafe(12)}))
+        console_file = path / "console.json"
+        if not console_file.exists():
+            write_private(console_file, json.dumps({"token": secrets.token_urlsafe(24)}))
         ports_file = path / "ports.json"
         if not ports_file.exists():
             count = seaweedfs.PORT_COUNT
@@ -106,6 +114,7 @@ class Home:
             path=path,
             credentials=Credentials.read(credentials_file),
             airflow_password=json.loads(airflow_file.read_text())["admin"],
+            console_token=json.loads(console_file.read_text())["token"],
             ports=Ports(**json.loads(ports_file.read_text())),
         )
 
@@ -113,6 +122,11 @@ class Home:
     def credentials_file(self) -> Path:
         """The JSON file of the key pair."""
         return self.path / "credentials.json"
+
+    @property
+    def console_token_file(self) -> Path:
+        """The JSON file of the console's token."""
+        return self.path / "console.json"
 
     @property
     def ports_file(self) -> Path:

@@ -28,12 +28,21 @@ class SageMaker:
         The JSON key pair that callers must sign with.
     s3_endpoint
         The S3 server that its jobs read and write.
+    console_token_file
+        The JSON token that signs in to its console; None: it has none.
+    console_tag_links
+        Where the tags of its jobs lead, each ``TAG=URL``.
+    console_pages
+        That the console has besides its own, each ``NAME=module:factory``.
     """
 
     folder: Path
     port: int
     credentials_file: Path
     s3_endpoint: str
+    console_token_file: Path | None = None
+    console_tag_links: tuple[str, ...] = ()
+    console_pages: tuple[str, ...] = ()
 
     name = "sagemaker"
     ready_limit_s = 60.0
@@ -55,6 +64,13 @@ class SageMaker:
 
     def command(self) -> list[str]:
         """The server, as a module of this Python."""
+        console = []
+        if self.console_token_file is not None:
+            console = [
+                f"--console-token={self.console_token_file}",
+                *(f"--console-tag-link={link}" for link in self.console_tag_links),
+                *(f"--console-page={page}" for page in self.console_pages),
+            ]
         return [
             sys.executable,
             "-m",
@@ -65,6 +81,7 @@ class SageMaker:
             f"--credentials={self.credentials_file}",
             f"--s3-endpoint-url={self.s3_endpoint}",
             f"--region={REGION}",
+            *console,
         ]
 
     def environment(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from matinee.stack import ports, processes
-from matinee.stack.airflow import Airflow
+from matinee.stack.airflow import DAG_ID, Airflow
 from matinee.stack.clients import client
 from matinee.stack.errors import PortTakenError, StillRunningError
 from matinee.stack.home import Home
@@ -86,11 +86,14 @@ class Stack:
         self.seaweedfs = SeaweedFS(
             home.path / "seaweedfs", home.ports.seaweedfs, home.credentials, BUCKET
         )
+        runs = f"http://127.0.0.1:{home.ports.airflow}/dags/{DAG_ID}/runs/{{}}"
         self.sagemaker = SageMaker(
             home.path / "sagemaker",
             home.ports.sagemaker,
             home.credentials_file,
             self.seaweedfs.address,
+            home.console_token_file,
+            console_tag_links=(f"airflow-run={runs}",),
         )
         self.airflow = Airflow(
             home.path / "airflow",
@@ -103,6 +106,11 @@ class Stack:
     def services(self) -> tuple[Service, ...]:
         """All services, each after those that it needs."""
         return (self.seaweedfs, self.sagemaker, self.airflow)
+
+    @property
+    def console_address(self) -> str:
+        """Where a browser signs in to the console."""
+        return f"{self.sagemaker.address}/console/sign-in?token={self.home.console_token}"
 
     def client_environment(self) -> dict[str, str]:
         """Return the variables by which any AWS client finds this stack."""
