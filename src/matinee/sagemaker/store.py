@@ -298,6 +298,17 @@ class Store:
             rows = connection.execute(chosen.limit(limit)).all()
         return [Resource(**row._mapping) for row in rows]
 
+    def counts(self, kind: str) -> dict[str, int]:
+        """Return how many resources of a kind there are, by status."""
+        columns = RESOURCES.c
+        query = (
+            sa.select(columns.status, sa.func.count())
+            .where(columns.kind == kind)
+            .group_by(columns.status)
+        )
+        with self._reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def update(self, kind: str, name: str, change: Callable[[Resource], Resource]) -> Resource:
         """Replace a resource by what ``change`` makes of it, in one transaction.
 

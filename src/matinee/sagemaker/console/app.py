@@ -14,10 +14,19 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from matinee.sagemaker.console import overview
+from matinee.sagemaker.console import (
+    comparison,
+    endpoint_pages,
+    lineage_pages,
+    listings,
+    overview,
+    registry_pages,
+    trial_pages,
+)
 from matinee.sagemaker.console.frame import Frame, href
 from matinee.sagemaker.console.navigation import ENTRIES
 from matinee.sagemaker.console.options import ConsoleOptions
+from matinee.sagemaker.console.resource_pages import ResourcePages
 from matinee.sagemaker.console.sign_in import Guard, SignIn
 from matinee.sagemaker.console.sign_in_page import SignInPage
 from matinee.sagemaker.context import Context
@@ -46,6 +55,8 @@ def create_console(context: Context, options: ConsoleOptions) -> Starlette:
     sign_in = SignIn(options.token, context.clock)
     sign_in_page = SignInPage(frame, sign_in)
 
+    pages = ResourcePages(context, frame, options.tag_links)
+
     def refuse(request: Request) -> Response:
         return sign_in_page.ask(request, status=401)
 
@@ -63,6 +74,13 @@ def create_console(context: Context, options: ConsoleOptions) -> Starlette:
             Route("/static/plotly.min.js", _plotly),
             Mount("/static", StaticFiles(directory=_STATIC)),
             *overview.routes(context, frame),
+            *listings.routes(context, frame),
+            *comparison.routes(context, frame),
+            *trial_pages.routes(context, frame, pages),
+            *endpoint_pages.routes(context, frame, pages),
+            *registry_pages.routes(context, frame, pages),
+            *lineage_pages.routes(context, frame),
+            *pages.routes,
             *(page.mount(frame, context) for page in options.pages),
         ],
         middleware=[

@@ -91,9 +91,23 @@ class Frame:
         text = self._text(template, {"title": title, "navigation": entries, **values})
         return HTMLResponse(text, status)
 
-    def fragment(self, template: str, /, **values: Any) -> HTMLResponse:
-        """Render a part of a page, to take the place of the one that a browser shows."""
-        return HTMLResponse(self._text(template, values))
+    def fragment(self, template: str, /, *, is_live: bool, **values: Any) -> HTMLResponse:
+        """Render the parts of a page that change, each an element with ``data-part``.
+
+        A page that has them in an element with ``data-live``, the address that answers this, has
+        each replaced when it has changed.
+
+        Parameters
+        ----------
+        template
+            Its file's name.
+        is_live
+            Whether the page is to ask again.
+        values
+            What else the template uses.
+        """
+        text = self._text(template, {"is_live": is_live, **values})
+        return HTMLResponse(text, headers={"x-matinee-live": "yes" if is_live else "no"})
 
     def _text(self, template: str, values: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(values)

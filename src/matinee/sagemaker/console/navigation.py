@@ -19,9 +19,10 @@ OWN_NAMES = frozenset(
     {
         *(entry.path.removeprefix(f"{ROOT}/") for entry in ENTRIES),
         "compare",
+        "lineage",
+        "packages",
         "sign-in",
         "sign-out",
         "static",
-        "tags",
     }
 )
