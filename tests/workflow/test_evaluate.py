@@ -85,6 +85,20 @@ def test_the_mean_is_that_of_the_training_ratings(
     assert metrics["mean"]["mse"] == pytest.approx(np.mean(off**2))
 
 
+def test_the_models_recommendations_are_ranked(settings: Settings, inputs: dict[str, Any]) -> None:
+    ranking = Objects().read_json(evaluate(settings, inputs)["metrics"])["ranking"]
+    assert ranking["protocol"]["catalogue"] == 12
+    # A model that cannot tell videos apart ranks them in their order, as popularity does.
+    assert ranking["model"]["ndcg"] == ranking["popular"]["ndcg"] > 0
+    assert ranking["difference"]["ndcg"] == [0, 0]
+
+
+def test_what_is_no_model_is_refused(settings: Settings, inputs: dict[str, Any], put: Put) -> None:
+    inputs["trained"]["model"] = put("model", b"text")
+    with pytest.raises(EvaluationError, match=r"s3://.*/model cannot be used: "):
+        evaluate(settings, inputs)
+
+
 def test_the_summary_tells_the_whole_run(
     settings: Settings, inputs: dict[str, Any], bucket: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Predictions that need no model: the mean, and the mean with a customer's and a video's bias.
+"""Predictions that need no model: the mean, a video's mean, the mean with biases of both sides.
 
 A model that does not beat them has learned nothing. The biases are those of Y. Koren and R. Bell,
 "Advances in Collaborative Filtering" (Recommender Systems Handbook, 2011, section 3.2.1), estimated
@@ -69,6 +69,13 @@ def fit_biases(
         for customer_damping, video_damping in itertools.product(DAMPINGS, DAMPINGS)
     )
     return min(candidates, key=lambda model: errors(model.predict(validate), validate.stars).mse)
+
+
+def fit_video_means(train: Ratings, video_count: int) -> NDArray[np.float64]:
+    """Return the mean stars of each video, shape (video_count,); without any, of all ratings."""
+    stars = train.stars.astype(np.float64)
+    mean = float(stars.mean())
+    return mean + _damped(stars - mean, train.video, video_count, 0.0)
 
 
 def _fit(

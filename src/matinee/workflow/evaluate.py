@@ -16,8 +16,11 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.workflow.baselines import errors, fit_biases
+from matinee.fm import FactorizationMachine
+from matinee.fm.errors import ArtifactError
+from matinee.fm.model import Model
 from matinee.workflow.errors import EvaluationError
+from matinee.workflow.metrics import BASELINES, measure
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Preprocessed
 from matinee.workflow.prepare import Prepared, Ratings, read_ratings
@@ -55,7 +58,8 @@ def evaluate(settings: Settings, inputs: dict[str, Any]) -> Evaluated:
     ObjectsError
         If an input is missing.
     EvaluationError
-        If the predictions are not one number for each test rating.
+        If the predictions are not one number for each test rating, or the model is none or does not
+        fit the index tables.
     """
     objects = Objects()
     preprocessed: Preprocessed = inputs["preprocessed"]
@@ -65,25 +69,14 @@ def evaluate(settings: Settings, inputs: dict[str, Any]) -> Evaluated:
     folder = settings.folder(run)
     predicted = read_predictions(objects, inputs["predictions"], prepared["test_chunks"])
     ratings = _ratings(objects, preprocessed)
-    biases = fit_biases(
-        ratings["train"],
-        ratings["validate"],
+    metrics = measure(
+        predicted,
+        ratings,
+        _model(objects, trained["model"]),
         preprocessed["customer_count"],
         preprocessed["video_count"],
+        settings.seed,
     )
-    test = ratings["test"]
-    mean = np.full(len(test.stars), biases.mean)
-    model = errors(predicted, test.stars)
-    metrics = {
-        "rows": len(test.stars),
-        "model": model._asdict(),
-        "mean": errors(mean, test.stars)._asdict(),
-        "bias": {
-            **errors(biases.predict(test), test.stars)._asdict(),
-            "customer_damping": biases.customer_damping,
-            "video_damping": biases.video_damping,
-        },
-    }
     report = objects.read_json(preprocessed["report"])
     metrics_uri = f"{folder}/metrics.json"
     summary = {
@@ -109,12 +102,13 @@ def evaluate(settings: Settings, inputs: dict[str, Any]) -> Evaluated:
     summary_uri = f"{folder}/summary.json"
     objects.write_json(metrics, metrics_uri)
     objects.write_json(summary, summary_uri)
-    logger.info("metrics: %s", json.dumps(metrics))
+    for predictor in ("model", *BASELINES):
+        logger.info("%s: %s", predictor, json.dumps(metrics[predictor]))
     return {
         "run": run,
         "metrics": metrics_uri,
         "summary": summary_uri,
-        "rmse": model.rmse,
+        "rmse": metrics["model"]["rmse"],
     }
 
 
@@ -150,13 +144,14 @@ def read_predictions(objects: Objects, folder: str, chunks: list[int]) -> NDArra
                 f"{folder} must hold one object for each of the {len(chunks)} test objects, but"
                 f" {problem} {', '.join(uris)}"
             )
-    scores: list[float] = []
+    scores: list[NDArray[np.float64]] = []
     for uri, rows in zip(expected, chunks, strict=True):
         lines = [line for line in objects.read(uri).split(b"\n") if line.strip()]
         if len(lines) != rows:
             raise EvaluationError(f"{uri} has {len(lines)} predictions for {rows} test ratings")
-        scores.extend(_score(line, uri, number) for number, line in enumerate(lines, start=1))
-    return np.array(scores)
+        values = (_score(line, uri, number) for number, line in enumerate(lines, start=1))
+        scores.append(np.fromiter(values, np.float64, rows))
+    return np.concatenate(scores)
 
 
 def _score(line: bytes, uri: str, number: int) -> float:
@@ -169,6 +164,16 @@ def _score(line: bytes, uri: str, number: int) -> float:
     if not math.isfinite(score):
         raise EvaluationError(f"{uri}, line {number}: the score is {score}")
     return score
+
+
+def _model(objects: Objects, uri: str) -> Model:
+    with tempfile.TemporaryDirectory(prefix="matinee-evaluate-") as scratch:
+        path = Path(scratch) / "model.tar.gz"
+        objects.download(uri, path)
+        try:
+            return FactorizationMachine.load(path).model
+        except ArtifactError as error:
+            raise EvaluationError(f"{uri} cannot be used: {error}") from error
 
 
 def _ratings(objects: Objects, preprocessed: Preprocessed) -> dict[str, Ratings]:
