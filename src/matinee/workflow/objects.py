@@ -125,12 +125,12 @@ class Objects:
 
     def write_json(self, document: Any, uri: str) -> None:
         """Write a JSON document, indented, names in the order given."""
-        bucket, key = split_uri(uri)
         body = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        with _naming(uri, "write"):
-            self._client.put_object(
-                Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json"
-            )
+        self._write_text(body, uri, "application/json")
+
+    def write_html(self, page: str, uri: str) -> None:
+        """Write a page that a browser shows instead of saving it."""
+        self._write_text(page, uri, "text/html; charset=utf-8")
 
     def delete(self, uri: str) -> None:
         """Delete an object, if it is there."""
@@ -147,6 +147,13 @@ class Objects:
         for uri in uris:
             self.delete(uri)
         return len(uris)
+
+    def _write_text(self, text: str, uri: str, content_type: str) -> None:
+        bucket, key = split_uri(uri)
+        with _naming(uri, "write"):
+            self._client.put_object(
+                Bucket=bucket, Key=key, Body=text.encode(), ContentType=content_type
+            )
 
     def _exists(self, bucket: str, key: str) -> bool:
         try:
