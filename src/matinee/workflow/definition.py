@@ -90,15 +90,22 @@ class Definition:
     settings : Settings
     prefix : str
         Before the name of each table, where several runs share a database.
+    sides : list of str
+        What the side columns are called here.
+    carried : list of str
+        What comes along with the ratings of the splits: the time, if a feature needs it, and sides.
     """
 
     dialect: Dialect
     settings: Settings
     prefix: str = ""
     sides: list[str] = field(init=False)
+    carried: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sides", side_names(len(self.settings.side_columns)))
+        timed = ["seconds"] if self.settings.is_timed else []
+        object.__setattr__(self, "carried", [*timed, *self.sides])
 
     def checked(self, raw: str) -> str:
         """Return the query of all rows: mended, cast, and with the first rule that each breaks.
@@ -215,9 +222,14 @@ class Definition:
         Of equally late ones it is the highest, so that the order of rows never matters.
         """
         latest = self.dialect.row(["seconds", "stars", *self.sides])
-        sides = (f"max_by({side}, {latest}) as {side}" for side in self.sides)
+        carried = (
+            f"nullif(max(seconds), -{_LARGEST}) as seconds"
+            if column == "seconds"
+            else f"max_by({column}, {latest}) as {column}"
+            for column in self.carried
+        )
         return f"""
-            select customer, video, max_by(stars, {latest}) as stars {self._list(sides)}
+            select customer, video, max_by(stars, {latest}) as stars {self._list(carried)}
             from {self._table("kept")} group by customer, video"""
 
     def customers(self) -> str:
@@ -257,10 +269,10 @@ class Definition:
             select customer_index, video_index, stars, hash, customer, video,
                 case when hash < '{validate_from}' then {train}
                     when hash < '{test_from}' then {validate} else {test} end as split
-                {self._list(self.sides)}
+                {self._list(self.carried)}
             from (select customers.index as customer_index, videos.index as video_index,
                     rated.stars, {self.dialect.md5(ids)} as hash, rated.customer, rated.video
-                    {self._list(f"rated.{side}" for side in self.sides)}
+                    {self._list(f"rated.{column}" for column in self.carried)}
                 from {self._table("distinct_ratings")} as rated
                 join {self._table("customers")} as customers
                     on customers.customer = rated.customer
@@ -270,7 +282,8 @@ class Definition:
     def ordered(self, split: str) -> str:
         """Return the query of a split's rows in their order."""
         return f"""
-            select customer_index as customer, video_index as video, stars {self._list(self.sides)}
+            select customer_index as customer, video_index as video, stars
+                {self._list(self.carried)}
             from {self._table("split_ratings")} where split = {self.dialect.literal(split)}
             order by hash, customer, video"""
 
@@ -283,7 +296,7 @@ class Definition:
         bucket = f"substr(hash, 1, {_BUCKET_DIGITS})"
         split_ratings = self._table("split_ratings")
         return f"""
-            select customer_index, video_index, stars {self._list(self.sides)}, place, split,
+            select customer_index, video_index, stars {self._list(self.carried)}, place, split,
                 cast((place - mod(place, {part_rows})) / {part_rows} as integer) as part
             from (select hashed.*, cast(starts.start + row_number() over (
                     partition by hashed.split, hashed.bucket

@@ -148,6 +148,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+FEATURE = r"^(history|raters|month|day|(customer|video|rating):.+)$"
+# Of the features, the ones that need the time of a rating.
+OF_TIME = frozenset({"month", "day"})
+
 _COLUMN_NAME = {"type": "string", "minLength": 1}
 _COLUMNS = {
     "type": ["object", "null"],
@@ -222,6 +226,21 @@ PARAMETERS: dict[str, Parameter] = {
             [],
             {"type": "array", "items": _COLUMN_NAME, "uniqueItems": True, "maxItems": 64},
             "More columns to keep beside the ratings, as text.",
+            _DATA,
+        ),
+        Parameter(
+            "features",
+            [],
+            {
+                "type": "array",
+                "items": {"type": "string", "pattern": FEATURE},
+                "uniqueItems": True,
+                "maxItems": 16,
+            },
+            "What a record says beside customer and video: history (the videos that the customer"
+            " rated), raters (who rated the video), month or day of the rating, and columns as"
+            " customer:NAME, video:NAME or rating:NAME, by what they describe; several values"
+            " in one with | between them. These columns are kept like side_columns.",
             _DATA,
         ),
         Parameter(

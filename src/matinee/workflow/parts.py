@@ -6,7 +6,7 @@ of rows alone, so that every engine cuts alike and a part can be prepared withou
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 SPLITS = ("train", "validate", "test")
 # Rows of one object that a batch transform job predicts.
@@ -18,8 +18,9 @@ PART_ROWS = 5_000_000
 class Part(TypedDict):
     """One Parquet object of a split and how many ratings it holds.
 
-    Columns `customer` and `video` (int32, indexes) and `stars` (float32), in the order of the
-    hash, customer id and video id over the split as a whole.
+    Columns `customer` and `video` (int32, indexes) and `stars` (float32), then `time` (float64) if
+    a feature needs it and the side columns (text), in the order of the hash, customer id and video
+    id over the split as a whole.
     """
 
     uri: str
@@ -27,7 +28,11 @@ class Part(TypedDict):
 
 
 class Preprocessed(TypedDict):
-    """What `preprocess` hands on: URIs, and the counts that the next steps check themselves by."""
+    """What `preprocess` hands on: URIs, and the counts that the next steps check themselves by.
+
+    `features`, a folder, is there if the run has features beside customer and video; see
+    `matinee.workflow.features`.
+    """
 
     run: str
     ratings: dict[str, list[Part]]
@@ -37,3 +42,4 @@ class Preprocessed(TypedDict):
     customer_count: int
     video_count: int
     rating_counts: dict[str, int]
+    features: NotRequired[str]

@@ -1,17 +1,18 @@
 """The prepare step: from the split ratings to what SageMaker's Factorization Machines read.
 
-One-hot of customer and video side by side, customers first, and the stars as label, as
-RecordIO-protobuf. `prepare_part` turns one part of a split into its objects, whatever became of the
-others: so parts may be prepared one after the other, by processes of this machine, by mapped tasks
-or by a cluster, and one again when it failed, with the same bytes. `gather` ends the step once all
-are done. Refuses ratings that do not fit the counts of the preprocess step.
+One-hot of customer and video side by side, customers first, then the run's features if it has any,
+and the stars as label, as RecordIO-protobuf. `prepare_part` turns one part of a split into its
+objects, whatever became of the others: so parts may be prepared one after the other, by processes
+of this machine, by mapped tasks or by a cluster, and one again when it failed, with the same bytes.
+`gather` ends the step once all are done. Refuses ratings that do not fit the counts of the
+preprocess step.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from functools import partial
 from itertools import starmap
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from matinee import recordio
 from matinee.workflow.errors import ObjectsError, RatingsError
+from matinee.workflow.features import FeatureSpace, open_space, read_blocks
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import SPLITS, TEST_CHUNK_ROWS, Preprocessed
 from matinee.workflow.settings import Settings
@@ -37,19 +39,23 @@ GROUP_ROWS = 5_000_000
 # Airflow maps a task at most 1024 times, by default.
 _MOST_GROUPS = 1_000
 _THREADS = 4
-# Rows encoded at a time.
+# Rows encoded at a time, and values where features make rows long.
 _BLOCK_ROWS = 262_144
+_BLOCK_VALUES = 2**21
 _COLUMNS = {"customer": pa.int32(), "video": pa.int32(), "stars": pa.float32()}
 
 
 class Prepared(TypedDict):
-    """What `prepare` hands on: the channels' URIs, the width of a row, the rows of each object."""
+    """What `prepare` hands on: the channels' URIs, the width of a row and of each block of it, the
+    rows of each object.
+    """
 
     run: str
     train: str
     validate: str
     test: str
     feature_dim: int
+    field_dims: list[int]
     rating_counts: dict[str, int]
     test_chunks: list[int]
 
@@ -231,6 +237,18 @@ def prepare_part(
         indexes that the counts of customers and videos rule out. Nothing of it is written then.
     """
     objects = objects or Objects()
+    with open_space(preprocessed, objects) as space:
+        return _prepare_part(settings, preprocessed, objects, space, split, number)
+
+
+def _prepare_part(
+    settings: Settings,
+    preprocessed: Preprocessed,
+    objects: Objects,
+    space: FeatureSpace,
+    split: str,
+    number: int,
+) -> PreparedPart:
     part = preprocessed["ratings"][split][number]
     counts = preprocessed["customer_count"], preprocessed["video_count"]
     folder = _folder(settings, preprocessed, split)
@@ -239,9 +257,13 @@ def prepare_part(
         objects.download(part["uri"], source)
         rated = read_ratings(source, part["uri"])
         _check(rated, part["uri"], part["rows"], *counts)
+        sides = _read_sides(source, settings) if settings.features else None
         for shard in shards(preprocessed, split, number, settings.training_instance_count):
             path = Path(scratch_name) / shard.name
-            _encode(rated, shard, *counts, path)
+            if sides is None:
+                _encode(rated, shard, *counts, path)
+            else:
+                _encode_features(rated, sides, shard, space, path)
             objects.upload(path, folder + shard.name)
             path.unlink()
     return {"split": split, "number": number, "rows": part["rows"]}
@@ -264,7 +286,8 @@ def gather(
     Prepared
         Folders `train`, `validate` and `test`, of objects `train_00000.protobuf`,
         `validate_00000.protobuf` and `test_0.protobuf` and so on, which are the split one after
-        the other; `feature_dim` (customers + videos) and the rows of each of the test objects.
+        the other; `feature_dim` (customers + videos + features) and what it is made of, and the
+        rows of each of the test objects.
 
     Raises
     ------
@@ -297,12 +320,14 @@ def gather(
                 raise ObjectsError(f"{folder}{shard.name} is gone, though it was prepared")
         for uri in sorted(found - {folder + shard.name for shard in chunks[split]}):
             objects.delete(uri)
+    field_dims = [block["width"] for block in read_blocks(preprocessed, objects)]
     return {
         "run": preprocessed["run"],
         "train": _folder(settings, preprocessed, "train"),
         "validate": _folder(settings, preprocessed, "validate"),
         "test": _folder(settings, preprocessed, "test"),
-        "feature_dim": preprocessed["customer_count"] + preprocessed["video_count"],
+        "feature_dim": sum(field_dims),
+        "field_dims": field_dims,
         "rating_counts": preprocessed["rating_counts"],
         "test_chunks": [shard.stop - shard.start for shard in chunks["test"]],
     }
@@ -416,8 +441,10 @@ def _prepared_by_threads(
 ) -> list[PreparedPart]:
     # Some encode while others wait for S3; each holds a part. Clients are slow to make.
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="matinee-prepare")
-    task = partial(prepare_part, settings, preprocessed, objects=Objects())
-    return _prepared(pool, task, names, progress)
+    objects = Objects()
+    with open_space(preprocessed, objects) as space:
+        task = partial(_prepare_part, settings, preprocessed, objects, space)
+        return _prepared(pool, task, names, progress)
 
 
 def _prepared(
@@ -447,3 +474,40 @@ def _log(part: PreparedPart, done: int, total: int) -> None:
         done,
         total,
     )
+
+
+def _read_sides(path: Path, settings: Settings) -> pa.Table:
+    """Read what a part has beside the ratings that features need."""
+    names = [*(["time"] if settings.is_timed else []), *settings.side_columns]
+    return pq.read_table(path, columns=names)
+
+
+def _encode_features(
+    rated: Ratings, sides: pa.Table, shard: Shard, space: FeatureSpace, path: Path
+) -> None:
+    """Write the records of ratings as the feature space has them."""
+    lengths = space.lengths(
+        rated.customer[shard.start : shard.stop], rated.video[shard.start : shard.stop]
+    )
+    with path.open("wb") as file:
+        for rows in _blocks(lengths, shard.start):
+            own = sides.slice(rows.start, rows.stop - rows.start)
+            columns = {name: own[name] for name in sides.column_names if name != "time"}
+            times = (
+                own["time"].fill_null(np.nan).to_numpy() if "time" in sides.column_names else None
+            )
+            features = space.encode(
+                rated.customer[rows], rated.video[rows], times=times, values=columns
+            )
+            file.write(recordio.encode(features, rated.stars[rows]))
+
+
+def _blocks(lengths: NDArray[np.int64], start: int) -> Iterator[slice]:
+    """Divide rows of these lengths: into so many values each, or one row."""
+    ends = np.cumsum(lengths)
+    first = 0
+    while first < len(ends):
+        limit = _BLOCK_VALUES + (ends[first - 1] if first else 0)
+        last = max(first + 1, int(np.searchsorted(ends, limit, side="right")))
+        yield slice(start + first, start + last)
+        first = last

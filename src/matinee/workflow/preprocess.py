@@ -18,6 +18,7 @@ from typing import Any
 from matinee.workflow import tables
 from matinee.workflow.engines.engine import Engine
 from matinee.workflow.errors import RatingsError
+from matinee.workflow.feature_tables import write_features
 from matinee.workflow.malformed import MalformedRows
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import PART_ROWS, SPLITS, Preprocessed
@@ -43,9 +44,10 @@ def preprocess(
     Returns
     -------
     Preprocessed
-        The parts of the `ratings` by split (Parquet: customer and video indexes, stars, the side
-        columns; in the order of their hash), URIs of `customers` and `videos` (Parquet: index, id,
-        ratings; title) and of the `report` (JSON), and how many of each there are.
+        The parts of the `ratings` by split (Parquet: customer and video indexes, stars, time and
+        side columns if asked for; in the order of their hash), URIs of `customers` and `videos`
+        (Parquet: index, id, ratings; title) and of the `report` (JSON), how many of each there are,
+        and the feature space, if the run has features.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def preprocess(
             "ratings": {
                 split: tables.write_parts(
                     engine.split(split),
-                    tables.ratings_schema(settings.side_columns),
+                    tables.ratings_schema(settings.side_columns, timed=settings.is_timed),
                     f"{folder}/ratings/{split}",
                     part_rows,
                     objects,
@@ -108,6 +110,13 @@ def preprocess(
         for name, schema in (("customers", tables.CUSTOMERS), ("videos", tables.VIDEOS)):
             uri = f"{folder}/{name}.parquet"
             tables.write_table(engine.index(name), schema, uri, objects, Path(scratch_name))
+    if settings.features:
+        with tempfile.TemporaryDirectory(prefix="matinee-features-") as scratch_name:
+            tables_folder = f"{folder}/features"
+            write_features(
+                settings.features, preprocessed, tables_folder, objects, Path(scratch_name)
+            )
+            preprocessed["features"] = tables_folder
     objects.write_json(report, preprocessed["report"])
     logger.info("malformed rows: %s", malformed.describe() or "none")
     for step in funnel:

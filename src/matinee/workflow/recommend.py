@@ -13,12 +13,13 @@ from typing import TypedDict
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from matinee.fm import FactorizationMachine
 from matinee.fm.errors import ArtifactError
 from matinee.workflow.errors import EvaluationError
+from matinee.workflow.features import open_space
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Preprocessed
 from matinee.workflow.prepare import read_ratings
@@ -83,15 +84,17 @@ def recommend(
             machine = FactorizationMachine.load(artifact)
         except ArtifactError as error:
             raise EvaluationError(f"{model} cannot be used: {error}") from error
-    width = customers.num_rows + videos.num_rows
-    if len(machine.linear_) != width:
-        raise EvaluationError(
-            f"{model} has {len(machine.linear_)} features, but there are"
-            f" {customers.num_rows} customers and {videos.num_rows} videos"
-        )
+    with open_space(preprocessed, objects) as space:
+        if len(machine.linear_) != space.width:
+            raise EvaluationError(
+                f"{model} has {len(machine.linear_)} features, but there are"
+                f" {customers.num_rows} customers and {videos.num_rows} videos, in all"
+                f" {space.width} features"
+            )
+        asking, offered = space.encode([chosen]), space.encode(videos=np.arange(videos.num_rows))
     ranking = machine.top(
-        _one_feature_each([chosen], width),
-        _one_feature_each(customers.num_rows + np.arange(videos.num_rows), width),
+        asking,
+        offered,
         count,
         exclude=csr_matrix((np.ones(len(seen)), seen, [0, len(seen)]), (1, videos.num_rows)),
     )
@@ -111,13 +114,6 @@ def recommend(
             for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
         ],
     }
-
-
-def _one_feature_each(features: ArrayLike, width: int) -> csr_matrix:
-    keys = np.asarray(features)
-    return csr_matrix(
-        (np.ones(len(keys), np.float32), keys, np.arange(len(keys) + 1)), (len(keys), width)
-    )
 
 
 def _table(objects: Objects, uri: str, scratch: Path) -> pa.Table:

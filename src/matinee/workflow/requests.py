@@ -156,6 +156,9 @@ def _hyperparameters(settings: Settings, prepared: Prepared) -> dict[str, str]:
         "predictor_type": "regressor",
         **settings.hyperparameters,
     }
+    if settings.features and settings.is_bayesian:
+        # What mcmc regularises together; it finds blocks by itself only where each has one value.
+        chosen["field_dims"] = ",".join(map(str, prepared["field_dims"]))
     return {name: str(value) for name, value in chosen.items()}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from matinee.workflow.parameters import (
     HYPERPARAMETERS,
     OF_MATINEE_FM,
+    OF_TIME,
     ONE_HOST_SOLVERS,
     PARAMETERS,
     PRESETS,
@@ -48,6 +49,7 @@ class Settings:
     role: str
     columns: Mapping[str, str] | None
     side_columns: Sequence[str]
+    features: Sequence[str]
     max_malformed_fraction: float
     engine: str
     athena_database: str
@@ -92,6 +94,8 @@ class Settings:
             name: preset.get(name) if value is None else value for name, value in complete.items()
         }
         complete["output"] = complete["output"].rstrip("/")
+        of_features = [name.partition(":")[2] for name in complete["features"] if ":" in name]
+        complete["side_columns"] = list(dict.fromkeys([*complete["side_columns"], *of_features]))
         refuse(_contradictions(complete))
         hyperparameters = {
             name: complete.pop(name) for name in HYPERPARAMETERS if complete[name] is not None
@@ -116,6 +120,16 @@ class Settings:
         """
         if self.ratings.startswith("/"):
             refuse([f"ratings {self.ratings!r} is a file: an Airflow task reads s3:// alone"])
+
+    @property
+    def is_bayesian(self) -> bool:
+        """Whether matinee-fm's solver mcmc trains."""
+        return _solver(self.image, self.hyperparameters.get("solver")) == "mcmc"
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a feature needs the time of each rating."""
+        return not OF_TIME.isdisjoint(self.features)
 
     def folder(self, run: str) -> str:
         """Return the URI of the run's folder, without a last slash: it holds all the run writes."""
@@ -149,6 +163,7 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
         f"side_columns {sides}: {name!r} is a column that the ratings have already"
         for name in sides
         if name in ("customer", "video", "stars")
+        or (name == "time" and not OF_TIME.isdisjoint(complete["features"]))
     ]
     if complete["image"] is None:
         problems += [
@@ -162,9 +177,7 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
             for name in sorted(TUNABLE_BY_MATINEE_FM & complete["tuning_ranges"].keys())
         ]
     if complete["training_instance_count"] > 1:
-        repository = (complete["image"] or "").rpartition("/")[2]
-        unset = "mcmc" if re.match(r"matinee-fm\b(?!-)", repository) else "adam"
-        solver = complete["solver"] or unset
+        solver = _solver(complete["image"], complete["solver"])
         if solver in ONE_HOST_SOLVERS:
             problems.append(
                 f"training_instance_count {complete['training_instance_count']}: the solver"
@@ -173,6 +186,12 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
     for name, (low, high, *scaling) in complete["tuning_ranges"].items():
         problems.extend(_range_problems(name, low, high, scaling))
     return problems
+
+
+def _solver(image: str | None, solver: Any) -> str:
+    """Return what trains: the solver that is asked for, or the algorithm's own."""
+    repository = (image or "").rpartition("/")[2]
+    return str(solver or ("mcmc" if re.match(r"matinee-fm\b(?!-)", repository) else "adam"))
 
 
 def _range_problems(name: str, low: float, high: float, scaling: list[str]) -> list[str]:

@@ -28,9 +28,13 @@ VIDEOS = pa.schema(
 )
 
 
-def ratings_schema(side_columns: Sequence[str]) -> pa.Schema:
-    """Return what a split's rows look like: side columns are text, after the stars."""
+def ratings_schema(side_columns: Sequence[str], *, timed: bool = False) -> pa.Schema:
+    """Return what a split's rows look like: after the stars the time, in seconds since 1970 and
+    null where it is not known, and side columns, which are text.
+    """
     fields = [("customer", pa.int32()), ("video", pa.int32()), ("stars", pa.float32())]
+    if timed:
+        fields.append(("time", pa.float64()))
     return pa.schema([*fields, *((name, pa.string()) for name in side_columns)])
 
 

@@ -135,7 +135,7 @@ class Athena:
         if "positioned" not in self._tables:
             query = self.definition.positioned(self._part_rows)
             self._create("positioned", query, "partitioned_by = array['split', 'part']")
-        columns = ["customer_index", "video_index", "stars", *self.definition.sides]
+        columns = ["customer_index", "video_index", "stars", *self.definition.carried]
         folder = f"{self._folder('positioned')}/split={name}"
         for part in range(parts_of(self._sources, folder)):
             yield read_sorted(

@@ -46,7 +46,7 @@ class Engine(Protocol):
         """Return a small result's rows."""
 
     def split(self, name: str) -> Iterator[pa.Table | pa.RecordBatch]:
-        """Yield the rows of a split in order: customer, video, stars and the side columns."""
+        """Yield the rows of a split in order: customer, video, stars and what is carried along."""
 
     def index(self, name: str) -> Iterator[pa.Table | pa.RecordBatch]:
         """Yield the rows of the table `customers` or `videos` in order."""

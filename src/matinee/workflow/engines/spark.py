@@ -131,7 +131,7 @@ class Spark:
             frame = self._session.sql(query).repartition("split", "part")
             frame.write.mode("overwrite").partitionBy("split", "part").parquet(folder)
             self._placed = True
-        columns = ["customer_index", "video_index", "stars", *self._sides]
+        columns = ["customer_index", "video_index", "stars", *self.definition.carried]
         for part in range(parts_of(self._sources, f"{folder}/split={name}")):
             part_folder = f"{folder}/split={name}/part={part}"
             yield read_sorted(self._sources, part_folder, "place", columns, self._scratch)
