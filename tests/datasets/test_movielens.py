@@ -16,6 +16,7 @@ import pytest
 
 from matinee.datasets.movielens import (
     COLUMNS,
+    GENRES,
     MEMBER_LIMIT_BYTES,
     DatasetError,
     GroupLens,
@@ -68,6 +69,23 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def items_of(dataset: MovieLens) -> bytes:
+    """Write titles and genres as GroupLens's `u.item` has them."""
+    lines = []
+    for number, title in dataset.titles.items():
+        flags = "|".join(str(int(genre in dataset.genres[number])) for genre in GENRES)
+        lines.append(f"{number}|{title}|01-Jan-1995||http://us.imdb.com/M/title|{flags}\n")
+    return "".join(lines).encode("latin-1")
+
+
+def test_genres_are_all_those_of_the_data_set(cache: Path) -> None:
+    dataset = load(cache)
+    assert dataset.genres["1"] == ("Animation", "Children's", "Comedy")
+    assert {genre for genres in dataset.genres.values() for genre in genres} == set(GENRES)
+    assert dataset.genres.keys() == dataset.titles.keys()
+    assert all(dataset.genres.values())
+
+
 def test_reviews_have_the_layout_of_amazon(cache: Path) -> None:
     reviews = load(cache).reviews()
     lines = gzip.decompress(reviews).decode().split("\n")
@@ -80,7 +98,7 @@ def test_reviews_have_the_layout_of_amazon(cache: Path) -> None:
         "product_id": "242",
         "product_parent": "242",
         "product_title": "Kolya (1996)",
-        "product_category": "Movies",
+        "product_category": "Comedy",
         "star_rating": "3",
         "helpful_votes": "0",
         "total_votes": "0",
@@ -103,15 +121,17 @@ def test_the_cache_needs_no_network(cache: Path) -> None:
 
 def test_the_archive_of_grouplens_is_read(cache: Path, publisher: str, tmp_path: Path) -> None:
     dataset = load(cache)
-    items = "".join(f"{number}|{title}|01-Jan-1995\n" for number, title in dataset.titles.items())
-    members = {"ml-100k/u.data": dataset.ratings, "ml-100k/u.item": items.encode("latin-1")}
+    members = {"ml-100k/u.data": dataset.ratings, "ml-100k/u.item": items_of(dataset)}
     Archive.content = zipped(members)
     assert load(tmp_path, sources=(GroupLens(publisher),)) == dataset
     assert (tmp_path / "ml-100k.zip").read_bytes() == Archive.content
 
 
 def test_other_ratings_are_refused(publisher: str, tmp_path: Path) -> None:
-    members = {"ml-100k/u.data": b"196\t242\t5\t881250949\n", "ml-100k/u.item": b"242|Kolya\n"}
+    members = {
+        "ml-100k/u.data": b"196\t242\t5\t881250949\n",
+        "ml-100k/u.item": b"242|Kolya|||" + b"|0" * 19 + b"\n",
+    }
     Archive.content = zipped(members)
     with pytest.raises(
         DatasetError, match=r"its ratings have sha256 [0-9a-f]{64}, expected 06416e"
@@ -165,8 +185,7 @@ def test_offline_the_error_names_every_source_and_its_reason(tmp_path: Path) -> 
 
 def test_a_damaged_cache_is_fetched_again(cache: Path, publisher: str, tmp_path: Path) -> None:
     dataset: MovieLens = load(cache)
-    items = "".join(f"{number}|{title}\n" for number, title in dataset.titles.items())
-    members = {"ml-100k/u.data": dataset.ratings, "ml-100k/u.item": items.encode("latin-1")}
+    members = {"ml-100k/u.data": dataset.ratings, "ml-100k/u.item": items_of(dataset)}
     Archive.content = zipped(members)
     (tmp_path / "ml-100k.zip").write_bytes(b"cut short")
     assert load(tmp_path, sources=(GroupLens(publisher),)) == dataset

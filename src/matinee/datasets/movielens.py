@@ -32,6 +32,12 @@ RATINGS_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca4
 ARCHIVE_LIMIT_BYTES = 16 * 2**20
 MEMBER_LIMIT_BYTES = 4 * 2**20
 PIP_LIMIT_S = 180
+# Of `u.item`, whose last columns are flags of them: `u.genre`.
+GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
+    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
+    "Thriller", "War", "Western",
+)  # fmt: skip
 
 # "Amazon Customer Reviews": the header of every file of that data set.
 COLUMNS = (
@@ -59,15 +65,19 @@ class DatasetError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class MovieLens:
-    """The ratings as GroupLens's `u.data` (user, item, rating, timestamp by tabs), and titles."""
+    """The ratings as GroupLens's `u.data` (user, item, rating, timestamp by tabs), and titles and
+    genres by item.
+    """
 
     ratings: bytes
     titles: Mapping[str, str]
+    genres: Mapping[str, tuple[str, ...]]
 
     def reviews(self) -> bytes:
         """Return the ratings as a gzipped TSV of 15 columns with a header, in their order.
 
-        Reviews have numbers for ids and no text, votes nor marketplace. Same ratings, same bytes.
+        Reviews have numbers for ids and no text, votes nor marketplace; a product's category is its
+        genres, such as `Animation|Children's|Comedy`. Same ratings, same bytes.
         """
         lines = ["\t".join(COLUMNS)]
         for number, line in enumerate(self.ratings.decode("ascii").splitlines(), start=1):
@@ -78,7 +88,7 @@ class MovieLens:
                 "product_id": item,
                 "product_parent": item,
                 "product_title": self.titles[item],
-                "product_category": "Movies",
+                "product_category": "|".join(self.genres[item]),
                 "star_rating": stars,
                 "helpful_votes": "0",
                 "total_votes": "0",
@@ -136,13 +146,17 @@ class GroupLens:
             raise DatasetError(str(error) or type(error).__name__) from error
 
     def parse(self, archive: Path) -> MovieLens:
-        """Read `u.data` and `u.item` (Latin-1, `id|title|...`)."""
+        """Read `u.data` and `u.item` (Latin-1: `id|title|date||address|`, genres' flags)."""
         with zipfile.ZipFile(archive) as members:
             ratings = _read_member(members, "ml-100k/u.data")
             items = _read_member(members, "ml-100k/u.item").decode("latin-1")
         # Not splitlines(): Latin-1 text may hold bytes that it takes for ends of lines.
-        rows = (line.split("|") for line in items.split("\n") if line)
-        return MovieLens(ratings, {row[0]: row[1] for row in rows})
+        rows = [line.rstrip("\r").split("|") for line in items.split("\n") if line]
+        genres = {
+            row[0]: tuple(genre for genre, flag in zip(GENRES, row[5:], strict=True) if flag == "1")
+            for row in rows
+        }
+        return MovieLens(ratings, {row[0]: row[1] for row in rows}, genres)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +214,14 @@ class RecBole:
         with zipfile.ZipFile(archive) as members:
             ratings = _read_member(members, f"{folder}/ml-100k.inter")
             items = _read_member(members, f"{folder}/ml-100k.item").decode()
-        titles = {}
+        titles, genres = {}, {}
         for line in items.split("\n")[1:]:
             if line:
-                number, title, year, _ = line.split("\t")
+                number, title, year, classes = line.split("\t")
+                genres[number] = tuple(classes.split(" "))
                 # RecBole parted titles from years; the one film without either is misspelt there.
                 titles[number] = "unknown" if year == "unkonwn" else f"{title} ({year})"
-        return MovieLens(ratings.split(b"\n", 1)[1], titles)
+        return MovieLens(ratings.split(b"\n", 1)[1], titles, genres)
 
 
 SOURCES: tuple[Source, ...] = (GroupLens(), RecBole())
