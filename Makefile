@@ -68,6 +68,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.fm --readme README.md $(ARGS)
 	$(BIN)/python -m benchmarks.sagemaker --docs docs/local-sagemaker.md
 	$(BIN)/python -m benchmarks.data --scale 10 --jobs --whole --docs docs/scale.md
+	$(BIN)/python -m benchmarks.workflow --docs docs/features.md
 
 setup: $(READY)
 

@@ -40,7 +40,9 @@ class Jobs:
     def train(self, settings: Settings, prepared: Prepared) -> Run:
         """Train; the answer is the model's URI."""
         name = job_name(prepared["run"], "train", 1)
-        request = training_request(settings, prepared, name=name, image=self._image)
+        request = training_request(
+            settings, prepared, name=name, image=settings.image or self._image
+        )
 
         def job() -> Any:
             self._client.create_training_job(**request)
@@ -51,7 +53,9 @@ class Jobs:
     def predict(self, settings: Settings, prepared: Prepared, model: str) -> Run:
         """Predict the test ratings."""
         name = job_name(prepared["run"], "predict", 1)
-        request = transform_request(settings, prepared, name=name, image=self._image, model=model)
+        request = transform_request(
+            settings, prepared, name=name, image=settings.image or self._image, model=model
+        )
 
         def job() -> Any:
             self._client.create_model(**request["Model"])

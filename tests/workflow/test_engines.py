@@ -151,6 +151,7 @@ def parameters(ratings: str, bucket: str, engine: str) -> dict[str, Any]:
         "min_ratings_per_video": 3,
         "max_malformed_fraction": 0.5,
         "side_columns": ["review_date", "vine"],
+        "features": ["history", "raters", "month", "day", "rating:vine", "video:review_date"],
     }
 
 
@@ -162,7 +163,8 @@ def on_duckdb(values: dict[str, Any]) -> Preprocessed:
 def contents(outputs: Preprocessed) -> dict[str, bytes]:
     """Return every Parquet object's bytes by its name below the step's folder."""
     parts = [part["uri"] for split in SPLITS for part in outputs["ratings"][split]]
-    uris = [*parts, outputs["customers"], outputs["videos"]]
+    tables = Objects().list(outputs["features"])
+    uris = [*parts, outputs["customers"], outputs["videos"], *tables]
     return {uri.partition("/preprocess/")[2]: Objects().read(uri) for uri in uris}
 
 

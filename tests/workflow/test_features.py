@@ -241,6 +241,32 @@ def test_a_columns_texts_are_kept_though_side_columns_do_not_name_it(step: Step)
     assert Settings.from_parameters(settings.to_parameters()) == settings
 
 
+def test_a_column_may_be_called_anything(step: Step, put: Put) -> None:
+    uri = put(
+        "r2.csv", as_csv(RATINGS, HEADER.replace("genre", "ratings").replace("vine", "a/b:c"))
+    )
+    _, preprocessed = step("video:ratings", "rating:a/b:c", ratings=uri)
+    names = [value for _, value, _ in vocabulary(preprocessed, "video:ratings")]
+    assert set(names) == {None, "Comedy", "Drama", "Western"}
+    assert {value for _, value, _ in vocabulary(preprocessed, "rating:a/b:c")} == {None, "Y", "N"}
+
+
+def test_of_several_texts_the_most_frequent_counts(step: Step, put: Put) -> None:
+    rows = [
+        (f"c{customer}", "v0", "3", "0", genre, "", "")
+        for customer, genre in enumerate(["Drama", "Drama", "Action", "", "", "", ""] * 6)
+    ]
+    ties = [(*row[:1], "v1", *row[2:4], "ba"[place % 2], "", "") for place, row in enumerate(rows)]
+    uri = put("r3.csv", as_csv([*rows, *ties], HEADER))
+    _, preprocessed = step("video:genre", ratings=uri)
+    with open_space(preprocessed) as space:
+        encoded = space.encode(videos=[0, 1]).toarray()[:, block(space, "video:genre")]
+    names = [value for _, value, _ in vocabulary(preprocessed, "video:genre")]
+    ids = pq.read_table(io.BytesIO(Objects().read(preprocessed["videos"])))["video"].to_pylist()
+    chosen = {ids[row]: names[place] for row, place in np.argwhere(encoded).tolist()}
+    assert chosen == {"v0": "Drama", "v1": "a"}
+
+
 def test_a_value_that_no_training_rating_has_is_unknown(step: Step) -> None:
     _, preprocessed = step("rating:vine", "month")
     with open_space(preprocessed) as space:

@@ -47,6 +47,7 @@ MOST_TEXTS = 1_000_000
 _SORTED_AT_A_TIME = 2**22
 
 VOCABULARY = pa.schema([("index", pa.int32()), ("value", pa.string()), ("ratings", pa.int64())])
+_TEXTS = pa.schema([("entity", pa.int32()), ("text", pa.string()), ("ratings", pa.int64())])
 Entity = Literal["customer", "video"]
 
 
@@ -170,19 +171,21 @@ class _Tables:
         self, name: str, of: Entity, column: str
     ) -> tuple[list[str], NDArray[np.int64]]:
         """Return distinct texts, the empty one first, and the place of each entity's own."""
-        schema = pa.schema([(of, pa.int32()), (column, pa.string()), ("ratings", pa.int64())])
-        found = schema.empty_table()
+        found = _TEXTS.empty_table()
         for part in self._parts([*self._ratings], [of, column]):
-            given = part.filter(pc.not_equal(part[column], ""))
-            counted = given.group_by([of, column]).aggregate([([], "count_all")])
-            together = pa.concat_tables([found, counted.rename_columns(schema.names)])
-            summed = together.group_by([of, column]).aggregate([("ratings", "sum")])
-            found = summed.rename_columns(schema.names)
-            _refuse_many(name, pc.count_distinct(found[column]).as_py())
-        order = [(of, "ascending"), ("ratings", "descending"), (column, "ascending")]
-        ranked = found.sort_by(order)
-        entities, firsts = np.unique(ranked[of].to_numpy(), return_index=True)
-        texts, codes = coded_texts(ranked[column].take(pa.array(firsts)))
+            # The user's own name might be one of these.
+            given = part.rename_columns(_TEXTS.names[:2])
+            given = given.filter(pc.not_equal(given["text"], ""))
+            counted = given.group_by(["entity", "text"]).aggregate([([], "count_all")])
+            together = pa.concat_tables([found, counted.rename_columns(_TEXTS.names)])
+            summed = together.group_by(["entity", "text"]).aggregate([("ratings", "sum")])
+            found = summed.rename_columns(_TEXTS.names)
+            _refuse_many(name, pc.count_distinct(found["text"]).as_py())
+        ranked = found.sort_by(
+            [("entity", "ascending"), ("ratings", "descending"), ("text", "ascending")]
+        )
+        entities, firsts = np.unique(ranked["entity"].to_numpy(), return_index=True)
+        texts, codes = coded_texts(ranked["text"].take(pa.array(firsts)))
         chosen = np.zeros(self._counts[of], np.int64)
         chosen[entities] = codes.astype(np.int64) + 1
         return ["", *texts], chosen
