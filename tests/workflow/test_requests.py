@@ -11,6 +11,7 @@ from botocore.validate import ParamValidator
 from matinee.workflow.parameters import PRESETS
 from matinee.workflow.prepare import Prepared
 from matinee.workflow.requests import (
+    configuration_request,
     job_name,
     training_request,
     transform_request,
@@ -27,6 +28,7 @@ PREPARED: Prepared = {
     "validate": "s3://bucket/runs/matinee-1/prepare/validate/",
     "test": "s3://bucket/runs/matinee-1/prepare/test/",
     "feature_dim": 7,
+    "field_dims": [4, 3],
     "rating_counts": {"train": 3, "validate": 1, "test": 1},
     "test_chunks": [1],
 }
@@ -144,3 +146,36 @@ def test_names_differ_by_attempt_and_fit_a_tuning_job() -> None:
     name = job_name("matinee-0123456789", "tune", 99)
     assert name == "matinee-0123456789-tune-99"
     assert len(name) <= 32
+
+
+def test_a_configuration_goes_over_the_hyperparameters_and_has_a_job_of_its_own() -> None:
+    chosen = settings(configurations=[{"epochs": 3}, {"num_factors": 5, "linear_wd": None}])
+    alone = training_request(chosen, PREPARED, name="matinee-1-train-1", image=IMAGE)
+    requests = [
+        configuration_request(chosen, PREPARED, number, attempt=2, image=IMAGE)
+        for number in range(2)
+    ]
+    for request in requests:
+        assert_is("CreateTrainingJob", request)
+    names = [request["TrainingJobName"] for request in requests]
+    assert names == ["matinee-1-train-0-2", "matinee-1-train-1-2"]
+    usual = alone["HyperParameters"]
+    assert requests[0]["HyperParameters"] == {**usual, "epochs": "3"}
+    expected = {name: value for name, value in usual.items() if name != "linear_wd"}
+    assert requests[1]["HyperParameters"] == {**expected, "num_factors": "5"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"preset": "bayesian", "features": ["history"]}, "4,3"),
+        # What adam has no use for, and what SageMaker's own algorithm does not know.
+        ({"image": "matinee-fm", "solver": "adam", "features": ["history"]}, None),
+        ({"features": ["history"]}, None),
+        # Of customer and video alone it finds them, as it always did.
+        ({"preset": "bayesian"}, None),
+    ],
+)
+def test_mcmc_is_told_the_blocks_of_features(parameters: dict[str, Any], told: str | None) -> None:
+    request = training_request(settings(**parameters), PREPARED, name="n", image=IMAGE)
+    assert request["HyperParameters"].get("field_dims") == told

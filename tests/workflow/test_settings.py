@@ -68,6 +68,26 @@ def test_a_zero_is_a_value_and_not_the_presets() -> None:
         ({"image": "1.dkr.ecr/matinee-fm:2", "training_instance_count": 2}, "the solver mcmc"),
         ({"image": "matinee-fm", "solver": "sgd", "training_instance_count": 3}, "solver sgd"),
         ({"tuning_ranges": {"num_factors": [4, 8]}}, "'num_factors'] needs an image of matinee-fm"),
+        ({"side_columns": ["time"], "features": ["day"]}, "'time' is a column that the ratings"),
+        ({"tune": True, "configurations": [{"epochs": 1}]}, "a run does one of both"),
+        (
+            {"configurations": [{"epochs": 1}, {"solver": "sgd"}]},
+            "configurations[1]: solver needs an image of matinee-fm",
+        ),
+        (
+            {
+                "preset": "bayesian",
+                "training_instance_count": 2,
+                "configurations": [{"solver": "adam"}, {"epochs": 9}],
+            },
+            "configurations[1]: training_instance_count 2: the solver mcmc trains on one",
+        ),
+        ({"ensemble_size": 2}, "ensemble_size 2 is more than the 1 models that the run trains"),
+        ({"ensemble_size": 9, "tune": True}, "ensemble_size 9 is more than the 8 models"),
+        (
+            {"ensemble_size": 3, "configurations": [{"epochs": 1}] * 2},
+            "ensemble_size 3 is more than the 2 models",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(values: dict[str, Any], rule: str) -> None:
@@ -103,3 +123,37 @@ def test_tasks_of_airflow_read_no_files_of_their_machine() -> None:
 def test_side_columns_are_not_what_the_ratings_have_already() -> None:
     with pytest.raises(SettingsError, match="'stars' is a column that the ratings have already"):
         Settings.from_parameters({"side_columns": ["vine", "stars"]})
+
+
+def test_columns_of_features_are_kept() -> None:
+    settings = Settings.from_parameters(
+        {"features": ["video:genre", "customer:age"], "side_columns": ["age"]}
+    )
+    assert settings.side_columns == ["age", "genre"]
+    assert Settings.from_parameters(settings.to_parameters()) == settings
+    assert not settings.is_timed
+    assert Settings.from_parameters({"features": ["month"]}).is_timed
+
+
+def test_a_configuration_goes_over_the_runs_hyperparameters() -> None:
+    settings = Settings.from_parameters(
+        {
+            "preset": "bayesian",
+            "num_factors": 5,
+            "configurations": [
+                {"num_factors": 7},
+                {"solver": "sgd", "burn_in": None, "epochs": 3.0},
+            ],
+        }
+    )
+    assert dict(settings.configured(0).hyperparameters) == {
+        "solver": "mcmc",
+        "num_factors": 7,
+        "epochs": 300,
+        "burn_in": 20,
+    }
+    assert str(settings.configured(1).hyperparameters["epochs"]) == "3"
+    assert "burn_in" not in settings.configured(1).hyperparameters
+    assert settings.is_bayesian
+    assert not settings.configured(1).is_bayesian
+    assert Settings.from_parameters(settings.to_parameters()) == settings

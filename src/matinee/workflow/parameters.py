@@ -159,6 +159,19 @@ _COLUMNS = {
     "required": ["customer", "video", "stars"],
     "additionalProperties": False,
 }
+_CONFIGURATIONS = {
+    "type": "array",
+    "maxItems": 100,
+    "items": {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {
+            name: {"anyOf": [schema, {"type": "null"}]}
+            for name, (schema, _, _) in HYPERPARAMETERS.items()
+        },
+        "additionalProperties": False,
+    },
+}
 _TUNING_RANGES = {
     "type": "object",
     "minProperties": 1,
@@ -356,6 +369,21 @@ PARAMETERS: dict[str, Parameter] = {
             "Training jobs to run at a time.",
             _TUNING,
         ),
+        Parameter(
+            "configurations",
+            [],
+            _CONFIGURATIONS,
+            "Train several models side by side and keep the best by the validation split: objects"
+            " of hyperparameters, each over the run's own; null unsets one. Not with tune.",
+            _TUNING,
+        ),
+        Parameter(
+            "ensemble_size",
+            1,
+            {**_POSITIVE_INTEGER, "maximum": 20},
+            "Models to average into one: the best trials of tune, or the best of configurations.",
+            _TUNING,
+        ),
         _decided_by_preset(
             "training_instance_type",
             {"type": "string", "pattern": _INSTANCE_TYPE},
@@ -423,11 +451,18 @@ def validate(values: Mapping[str, Any]) -> dict[str, Any]:
         for error in Draft202012Validator(PARAMETERS[name].schema).iter_errors(value):
             where = "".join(f"[{part!r}]" for part in error.absolute_path)
             problems.append(f"{name}{where}: {error.message}")
-        # JSON schema takes 3.0 for an integer; an algorithm that reads "3.0" does not.
-        if isinstance(value, float) and "integer" in PARAMETERS[name].schema["type"]:
-            complete[name] = int(value)
+        complete[name] = _whole(value, PARAMETERS[name].schema)
     refuse(problems)
+    complete["configurations"] = [
+        {name: _whole(value, HYPERPARAMETERS[name][0]) for name, value in configuration.items()}
+        for configuration in complete["configurations"]
+    ]
     return complete
+
+
+def _whole(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return an integer as one: JSON schema takes 3.0 for it, but no algorithm reads "3.0" so."""
+    return int(value) if isinstance(value, float) and "integer" in schema["type"] else value
 
 
 def refuse(problems: list[str]) -> None:

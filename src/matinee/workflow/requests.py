@@ -26,7 +26,7 @@ def job_name(run: str, job: str, attempt: int) -> str:
     run : str
         The run's name.
     job : str
-        "train", "tune" or "predict".
+        "train", "tune", "predict", or "train-0" and so on of several configurations.
     attempt : int
         The orchestrator's try number, from 1.
     """
@@ -56,6 +56,26 @@ def training_request(
         "HyperParameters": _hyperparameters(settings, prepared),
         **_training(settings, prepared, image=image, output=f"{_folder(settings, prepared)}/train"),
     }
+
+
+def configuration_request(
+    settings: Settings, prepared: Prepared, number: int, *, attempt: int, image: str
+) -> dict[str, Any]:
+    """Build the request of CreateTrainingJob for one of the run's configurations.
+
+    Parameters
+    ----------
+    settings : Settings
+    prepared : Prepared
+    number : int
+        Of the configuration, from 0.
+    attempt : int
+        The orchestrator's try number, from 1.
+    image : str
+        URI of the algorithm's image.
+    """
+    name = job_name(prepared["run"], f"train-{number}", attempt)
+    return training_request(settings.configured(number), prepared, name=name, image=image)
 
 
 def tuning_request(

@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matinee.workflow.parameters import (
@@ -67,6 +67,8 @@ class Settings:
     tuning_ranges: Mapping[str, list[Any]]
     tuning_jobs: int
     tuning_parallel_jobs: int
+    configurations: Sequence[Mapping[str, Any]]
+    ensemble_size: int
     training_instance_type: str
     training_instance_count: int
     training_volume_gb: int
@@ -109,6 +111,11 @@ class Settings:
             name: self.hyperparameters.get(name) if name in HYPERPARAMETERS else getattr(self, name)
             for name in PARAMETERS
         }
+
+    def configured(self, number: int) -> Settings:
+        """Return the settings with the hyperparameters of a configuration, by its number from 0."""
+        hyperparameters = _configured(self.hyperparameters, self.configurations[number])
+        return replace(self, hyperparameters=hyperparameters)
 
     def refuse_local_files(self) -> None:
         """Refuse ratings that are files of this machine instead of objects.
@@ -167,24 +174,65 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
     ]
     if complete["image"] is None:
         problems += [
-            f"{name} needs an image of matinee-fm: SageMaker's built-in algorithm does not know it"
-            for name in sorted(OF_MATINEE_FM)
-            if complete[name] is not None
-        ]
-        problems += [
             f"tuning_ranges[{name!r}] needs an image of matinee-fm: SageMaker's built-in algorithm"
             " does not tune it"
             for name in sorted(TUNABLE_BY_MATINEE_FM & complete["tuning_ranges"].keys())
         ]
-    if complete["training_instance_count"] > 1:
-        solver = _solver(complete["image"], complete["solver"])
-        if solver in ONE_HOST_SOLVERS:
-            problems.append(
-                f"training_instance_count {complete['training_instance_count']}: the solver"
-                f" {solver} trains on one instance, only adam on several"
-            )
+    if not complete["configurations"]:
+        problems += _algorithm_problems(complete, complete, "")
+    for number, configuration in enumerate(complete["configurations"]):
+        hyperparameters = _configured(complete, configuration)
+        problems += _algorithm_problems(complete, hyperparameters, f"configurations[{number}]: ")
+    problems += _choice_problems(complete)
     for name, (low, high, *scaling) in complete["tuning_ranges"].items():
         problems.extend(_range_problems(name, low, high, scaling))
+    return problems
+
+
+def _configured(
+    hyperparameters: Mapping[str, Any], configuration: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put a configuration's hyperparameters over others; a null unsets one."""
+    together = {**hyperparameters, **configuration}
+    return {name: value for name, value in together.items() if value is not None}
+
+
+def _algorithm_problems(
+    complete: Mapping[str, Any], hyperparameters: Mapping[str, Any], where: str
+) -> list[str]:
+    """Return why hyperparameters do not suit the algorithm or its instances."""
+    problems = []
+    if complete["image"] is None:
+        problems += [
+            f"{where}{name} needs an image of matinee-fm: SageMaker's built-in algorithm does not"
+            " know it"
+            for name in sorted(OF_MATINEE_FM)
+            if hyperparameters.get(name) is not None
+        ]
+    if complete["training_instance_count"] > 1:
+        solver = _solver(complete["image"], hyperparameters.get("solver"))
+        if solver in ONE_HOST_SOLVERS:
+            problems.append(
+                f"{where}training_instance_count {complete['training_instance_count']}: the solver"
+                f" {solver} trains on one instance, only adam on several"
+            )
+    return problems
+
+
+def _choice_problems(complete: Mapping[str, Any]) -> list[str]:
+    """Return why there is not one way to choose the run's model, or too few to choose among."""
+    configurations, size = complete["configurations"], complete["ensemble_size"]
+    problems = []
+    if complete["tune"] and configurations:
+        problems.append(
+            f"configurations are {len(configurations)} and tune is true: a run does one of both"
+        )
+    models = complete["tuning_jobs"] if complete["tune"] else max(1, len(configurations))
+    if size > models:
+        problems.append(
+            f"ensemble_size {size} is more than the {models} models that the run trains: use tune"
+            " or configurations"
+        )
     return problems
 
 
