@@ -277,6 +277,29 @@ PARAMETERS: dict[str, Parameter] = {
             "Videos with fewer ratings are left out.",
             _DATA,
         ),
+        Parameter(
+            "drift_psi",
+            0.25,
+            _POSITIVE_OR_ZERO,
+            "Ratings have drifted if the population stability index of their stars, or of how"
+            " active customers or how popular videos are, is larger.",
+            _DATA,
+        ),
+        Parameter(
+            "drift_unknown_fraction",
+            0.2,
+            {"type": "number", "minimum": 0, "maximum": 1},
+            "They have drifted if a larger share of them is by customers, or of videos, that the"
+            " model in service does not know.",
+            _DATA,
+        ),
+        Parameter(
+            "drift_mean_shift",
+            0.25,
+            _POSITIVE_OR_ZERO,
+            "They have drifted if the mean of the stars is off by more.",
+            _DATA,
+        ),
         Parameter("train_fraction", 0.6, _FRACTION, "Share of ratings to learn from.", _DATA),
         Parameter(
             "validate_fraction", 0.2, _FRACTION, "Share of ratings to choose by in tuning.", _DATA

@@ -60,6 +60,9 @@ class Settings:
     check_interval: float
     min_ratings_per_customer: int
     min_ratings_per_video: int
+    drift_psi: float
+    drift_unknown_fraction: float
+    drift_mean_shift: float
     train_fraction: float
     validate_fraction: float
     test_fraction: float
