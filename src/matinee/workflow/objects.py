@@ -7,6 +7,7 @@ what may pass by itself (a lost connection, a busy server) stays boto's own erro
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 from collections.abc import Iterator
@@ -74,6 +75,30 @@ class Objects:
                 f"s3://{bucket}/{name}"
                 for name in self._keys(bucket, folder)
                 if not name.endswith("/") and name.rpartition("/")[2][0] not in "_."
+            ]
+        if not found:
+            raise ObjectsError(f"there is no object {uri}, nor any object under {uri.rstrip('/')}/")
+        return found
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is such an object."""
+        with _naming(uri, "read"):
+            return self._exists(*split_uri(uri))
+
+    def stat(self, uri: str) -> builtins.list[tuple[str, int, str]]:
+        """Return URI, size in bytes and ETag of an object, or of all below a folder, by key.
+
+        Raises
+        ------
+        ObjectsError
+            If there is neither an object nor a folder, or the bucket cannot be read.
+        """
+        bucket, key = split_uri(uri)
+        with _naming(uri, "read"):
+            found = [
+                (f"s3://{bucket}/{item['Key']}", int(item["Size"]), str(item["ETag"]))
+                for item in self._items(bucket, key.rstrip("/"))
+                if item["Key"] == key or item["Key"].startswith(f"{key.rstrip('/')}/".lstrip("/"))
             ]
         if not found:
             raise ObjectsError(f"there is no object {uri}, nor any object under {uri.rstrip('/')}/")
@@ -165,6 +190,9 @@ class Objects:
         return True
 
     def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
+        return (item["Key"] for item in self._items(bucket, prefix))
+
+    def _items(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         pages = self._client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=bucket, Prefix=prefix):
-            yield from (item["Key"] for item in page.get("Contents", ()))
+            yield from page.get("Contents", ())

@@ -363,6 +363,14 @@ PARAMETERS: dict[str, Parameter] = {
             _RUN,
         ),
         Parameter(
+            "reuse",
+            True,
+            {"type": "boolean"},
+            "Take what an earlier run under the same output has made of the same ratings, settings"
+            " and code, instead of making it again.",
+            _RUN,
+        ),
+        Parameter(
             "check_interval",
             2,
             {"type": "number", "minimum": 0.1, "maximum": 3600},

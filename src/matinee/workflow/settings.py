@@ -57,6 +57,7 @@ class Settings:
     preset: str
     image: str | None
     seed: int
+    reuse: bool
     check_interval: float
     min_ratings_per_customer: int
     min_ratings_per_video: int
