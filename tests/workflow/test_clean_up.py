@@ -96,6 +96,7 @@ def test_a_run_without_leftovers_is_left_alone(sagemaker: Any, settings: Setting
         "stopped_jobs": [],
         "still_stopping": [],
         "deleted_models": [],
+        "deleted_endpoint_configs": [],
         "deleted_objects": 0,
     }
 

@@ -2,7 +2,8 @@
 
 Stops the run's jobs that still run, deletes its SageMaker models and the prepared RecordIO. Keeps
 the model artifacts, predictions, splits, index tables, reports and metrics. Touches nothing whose
-name or key isn't the run's, and may run any number of times.
+name or key isn't the run's, and may run any number of times. Of the endpoint's models, which are
+named after the endpoint, those that neither serve nor are next to go back to are deleted too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple, TypedDict
 import boto3
 from botocore.exceptions import ClientError
 
+from matinee.workflow.endpoint import Endpoint
+from matinee.workflow.errors import PublishError
 from matinee.workflow.objects import Objects
 from matinee.workflow.settings import Settings
 
@@ -64,6 +67,7 @@ class CleanedUp(Stopped):
 
     run: str
     deleted_models: list[str]
+    deleted_endpoint_configs: list[str]
     deleted_objects: int
 
 
@@ -89,15 +93,27 @@ def clean_up(settings: Settings, inputs: dict[str, Any]) -> CleanedUp:
     ]
     for model in models:
         sagemaker.delete_model(ModelName=model)
+    replaced = _delete_replaced(settings, sagemaker) if settings.publish else []
     deleted_objects = Objects().delete_folder(f"{settings.folder(run)}/prepare")
     outputs: CleanedUp = {
         "run": run,
         **stopped,
         "deleted_models": models,
+        "deleted_endpoint_configs": replaced,
         "deleted_objects": deleted_objects,
     }
     logger.info("cleaned up: %s", outputs)
     return outputs
+
+
+def _delete_replaced(settings: Settings, sagemaker: Any) -> list[str]:
+    endpoint = Endpoint(settings.endpoint, sagemaker, check_s=settings.check_interval)
+    try:
+        return endpoint.delete_replaced()
+    except PublishError as error:
+        # An endpoint of somebody else's is why publishing failed, and nothing to clean up.
+        logger.info("nothing of endpoint %s was deleted: %s", settings.endpoint, error)
+        return []
 
 
 def stop_jobs(

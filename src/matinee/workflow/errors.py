@@ -3,8 +3,8 @@
     WorkflowError ├── SettingsError      a run parameter breaks its rule, or two of them contradict
     each other ├── ObjectsError       an S3 URI that is not one, or an object or bucket that cannot
     be read ├── RatingsError       the ratings are missing, empty, of an unknown layout, or leave
-    nothing to learn from └── EvaluationError    the model or its predictions do not fit the test
-    set
+    nothing to learn from ├── EvaluationError    the model or its predictions do not fit the test
+    set └── PublishError       the model registry or the endpoint is not as publishing needs it
 
 All are the user's to mend: trying the same step again cannot help.
 """
@@ -28,3 +28,7 @@ class RatingsError(WorkflowError):
 
 class EvaluationError(WorkflowError):
     """The trained model or its predictions are missing or do not fit the test set."""
+
+
+class PublishError(WorkflowError):
+    """A model cannot be registered, put into service or taken back."""

@@ -143,8 +143,9 @@ class Objects:
 
     def read_json(self, uri: str) -> Any:
         """Return the JSON document in an object."""
+        body = self.read(uri)
         try:
-            return json.loads(self.read(uri))
+            return json.loads(body)
         except ValueError as error:
             raise ObjectsError(f"{uri} is not a JSON document: {error}") from error
 

@@ -212,6 +212,7 @@ _DATA = "Ratings"
 _RUN = "Run"
 _MACHINES = "Machines"
 _TUNING = "Tuning"
+_PUBLISH = "Publish"
 
 PARAMETERS: dict[str, Parameter] = {
     parameter.name: parameter
@@ -378,6 +379,14 @@ PARAMETERS: dict[str, Parameter] = {
             _RUN,
         ),
         Parameter(
+            "deferrable",
+            False,
+            {"type": "boolean"},
+            "Wait for jobs in Airflow's triggerer, which takes no worker's place. Needs the extra"
+            " aiobotocore of Airflow's Amazon provider.",
+            _RUN,
+        ),
+        Parameter(
             "tune",
             False,
             {"type": "boolean"},
@@ -446,6 +455,66 @@ PARAMETERS: dict[str, Parameter] = {
             {"type": "string", "pattern": _INSTANCE_TYPE},
             "Instance type of the batch transform job.",
             _MACHINES,
+        ),
+        Parameter(
+            "publish",
+            True,
+            {"type": "boolean"},
+            "Register the model, compare it with the one in service and, if it is approved, put it"
+            " into service.",
+            _PUBLISH,
+        ),
+        Parameter(
+            "approval",
+            "gate",
+            {"type": "string", "enum": ["gate", "person"]},
+            "Who approves: the gate, by its rule, or a person, whom Airflow asks and shows what the"
+            " gate found. The run waits for the answer, and so do later ones.",
+            _PUBLISH,
+        ),
+        Parameter(
+            "gate_tolerance",
+            0.01,
+            _POSITIVE_OR_ZERO,
+            "How much larger the RMSE may be than that of the model in service, in stars. The 95 %"
+            " interval of the difference must lie below it.",
+            _PUBLISH,
+        ),
+        Parameter(
+            "gate_baseline",
+            "bias",
+            {"type": "string", "enum": ["bias", "mean", "none"]},
+            "What a model must beat where none is in service: the biases of customers and videos,"
+            " the mean of all stars, or nothing.",
+            _PUBLISH,
+        ),
+        Parameter(
+            "model_package_group",
+            "recommender",
+            {"type": "string", "pattern": r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$"},
+            "Model package group in which the model becomes the next version.",
+            _PUBLISH,
+        ),
+        Parameter(
+            "endpoint",
+            "recommender",
+            {"type": "string", "pattern": r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,39}$"},
+            "Endpoint that serves the model.",
+            _PUBLISH,
+        ),
+        Parameter(
+            "endpoint_instance_type",
+            "ml.m5.large",
+            {"type": "string", "pattern": _INSTANCE_TYPE},
+            "Instance type of the endpoint.",
+            _PUBLISH,
+        ),
+        Parameter(
+            "endpoint_instance_count",
+            1,
+            {**_POSITIVE_INTEGER, "maximum": 20},
+            "Instances of the endpoint.",
+            _PUBLISH,
         ),
         *(_hyperparameter(name) for name in HYPERPARAMETERS),
     )

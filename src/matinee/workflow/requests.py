@@ -15,6 +15,7 @@ from matinee.workflow.settings import Settings
 
 RECORDIO = "application/x-recordio-protobuf"
 JSON_LINES = "application/jsonlines"
+JSON = "application/json"
 OBJECTIVE = "test:rmse"
 
 

@@ -59,6 +59,7 @@ class Settings:
     seed: int
     reuse: bool
     check_interval: float
+    deferrable: bool
     min_ratings_per_customer: int
     min_ratings_per_video: int
     drift_psi: float
@@ -78,6 +79,14 @@ class Settings:
     training_volume_gb: int
     training_max_seconds: int
     transform_instance_type: str
+    publish: bool
+    approval: str
+    gate_tolerance: float
+    gate_baseline: str
+    model_package_group: str
+    endpoint: str
+    endpoint_instance_type: str
+    endpoint_instance_count: int
     hyperparameters: Mapping[str, int | float | str]
 
     @classmethod
