@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,7 +22,19 @@ from matinee.stack.home import Home
 from matinee.stack.service import program
 from matinee.stack.stack import Stack
 
-TASKS = ("start", "preprocess", "prepare", "branch", "train", "predict", "evaluate", "clean_up")
+TASKS = (
+    "start",
+    "preprocess",
+    "prepare",
+    "branch",
+    "train",
+    "predict",
+    "evaluate",
+    "register",
+    "gate",
+    "deploy",
+    "clean_up",
+)
 LIMIT_S = 420
 
 
@@ -128,7 +141,8 @@ def test_airflow_wants_the_password(airflow: Airflow) -> None:
 
 
 def test_a_run_ends_in_recommendations(home: Path, ratings: Path) -> None:
-    done = matinee(home, "run", "--ratings", str(ratings), "--set", "epochs=3")
+    more = ("--set", "epochs=3", "--set", "gate_baseline=none")
+    done = matinee(home, "run", "--ratings", str(ratings), *more)
     assert done.returncode == 0, done.stdout + done.stderr
     for task in TASKS:
         assert f"{task:<12} success" in done.stdout
@@ -137,6 +151,57 @@ def test_a_run_ends_in_recommendations(home: Path, ratings: Path) -> None:
     for words in ("Errors on", "Factorization Machines", "For customer c", "model.tar.gz"):
         assert words in done.stdout
     assert "is stopped" not in done.stdout, "the stack was up before"
+    assert "The model recommender/1 is approved" in done.stdout
+    assert "no model is in service and none has to be beaten: RMSE" in done.stdout
+    assert "endpoint recommender serves it" in done.stdout
+
+
+def test_there_is_nothing_to_go_back_to_before_the_second_model(home: Path) -> None:
+    done = matinee(home, "rollback")
+    assert done.returncode == 1
+    assert "model-package/recommender/1, and no version before it is approved" in done.stderr
+
+
+def answer(api: AirflowAPI, run_id: str) -> dict[str, Any]:
+    """Approve the model of a run as a person does by Airflow's pages; return the question."""
+    path = f"/api/v2/dags/recommender/dagRuns/{run_id}/taskInstances/ask/-1/hitlDetails"
+    asked = api._ask("GET", path)
+    said = {"chosen_options": ["Approve"], "params_input": {"comment": "as agreed"}}
+    api._ask("PATCH", path, json=said)
+    return asked
+
+
+def test_a_person_who_is_asked_decides(home: Path, ratings: Path, airflow: Airflow) -> None:
+    command = [program("matinee"), "--home", str(home), "run", "--ratings", str(ratings)]
+    command += ["--set", "approval=person", "--set", "epochs=2", "--set", "gate_tolerance=0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with (
+        subprocess.Popen(  # noqa: S603 -- our own program
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        ) as watching,
+        airflow.api() as api,
+    ):
+        assert watching.stdout is not None
+        shown = ""
+        for line in watching.stdout:
+            shown += line
+            if line.startswith("ask ") and "awaiting_input" in line:
+                asked = answer(api, shown.partition("run ")[2].partition("\n")[0])
+        assert watching.wait(LIMIT_S) == 0, shown
+    assert "It will ask for your approval: http://127.0.0.1:" in shown
+    assert "| candidate: arn:aws:sagemaker:" in asked["body"]
+    assert "The model recommender/2 is approved" in shown
+    assert "approved by admin (as agreed); the gate would have" in shown
+
+
+def test_rollback_tells_from_what_to_what(home: Path) -> None:
+    done = matinee(home, "rollback")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Endpoint recommender went back"
+    assert lines[1].startswith("  from recommender/2, matinee-")
+    assert lines[2].startswith("  to   recommender/1, matinee-")
+    assert "test ratings" in lines[2]
 
 
 def test_a_failed_task_is_told_with_its_reason_and_log(home: Path, tmp_path: Path) -> None:

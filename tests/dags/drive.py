@@ -1,15 +1,17 @@
 """Asks Airflow about the DAG, or runs it several times in one process; prints JSON lines.
 
-Usage: python drive.py describe | python drive.py run CONF... Airflow is configured by AIRFLOW__*
+Usage: python drive.py describe | run CONF... | pages REGION... Airflow is configured by AIRFLOW__*
 variables, so it lives in a process of its own; it takes seconds to start, so all runs share one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -39,6 +41,11 @@ def describe() -> dict[str, Any]:
                 "teardown": task.is_teardown,
                 "doc": task.doc_md,
                 "retries": task.retries,
+                "group": task.task_group.group_id if task.task_group else None,
+                "outlets": [asset.name for asset in task.outlets],
+                "pool": task.pool,
+                "links": [link.name for link in task.operator_extra_links],
+                "on_failure": getattr(task.on_failure_callback, "__name__", None),
             }
             for task in dag.tasks
         },
@@ -59,6 +66,7 @@ def run(conf: dict[str, Any]) -> dict[str, Any]:
     With `group_rows`, so many ratings are one instance of the mapped task, not millions.
     """
     from airflow.dag_processing.dagbag import DagBag
+    from airflow.models.asset import AssetEvent
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
@@ -72,10 +80,14 @@ def run(conf: dict[str, Any]) -> dict[str, Any]:
     with patch.object(prepare, "group_parts", group):
         dag_run = dag.test(run_conf=conf, run_after=run_after)
     with create_session() as session:
-        results = {
-            row.task_id: XComModel.deserialize_value(row)
-            for row in session.query(XComModel).filter_by(run_id=dag_run.run_id, key="return_value")
+        pushed = {
+            key: {
+                row.task_id: XComModel.deserialize_value(row)
+                for row in session.query(XComModel).filter_by(run_id=dag_run.run_id, key=key)
+            }
+            for key in ("return_value", "console_page")
         }
+        events = session.query(AssetEvent).filter_by(source_run_id=dag_run.run_id)
         instances = dag_run.get_task_instances(session=session)
         return {
             "run_id": dag_run.run_id,
@@ -83,12 +95,30 @@ def run(conf: dict[str, Any]) -> dict[str, Any]:
             "tasks": {instance.task_id: instance.state for instance in instances},
             "instances": Counter(instance.task_id for instance in instances),
             "tries": {instance.task_id: instance.try_number for instance in instances},
-            "results": results,
+            "results": pushed["return_value"],
+            "pages": pushed["console_page"],
+            "events": {event.source_task_id: event.extra for event in events},
         }
 
 
+def pages(region: str) -> dict[str, Any]:
+    """Return the pages of a training job and an endpoint in a region; "" is no region."""
+    from matinee.dags.links import page_of
+
+    os.environ.pop("AWS_DEFAULT_REGION", None)
+    if region:
+        os.environ["AWS_DEFAULT_REGION"] = region
+    return {kind: page_of(kind, "n") for kind in ("training-jobs", "endpoints")}
+
+
+def answers(question: str, arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Answer what is asked, one by one."""
+    if question == "describe":
+        yield describe()
+    for argument in arguments:
+        yield pages(argument) if question == "pages" else run(json.loads(argument))
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "describe":
-        print("\nANSWER " + json.dumps(describe(), default=repr), flush=True)
-    for conf in sys.argv[2:]:
-        print("\nANSWER " + json.dumps(run(json.loads(conf)), default=repr), flush=True)
+    for answer in answers(sys.argv[1], sys.argv[2:]):
+        print("\nANSWER " + json.dumps(answer, default=repr), flush=True)

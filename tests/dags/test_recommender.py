@@ -22,8 +22,20 @@ UPSTREAM = {
     "tune": ["branch"],
     "predict": ["train", "tune"],
     "evaluate": ["predict", "preprocess"],
-    "clean_up": ["evaluate", "start"],
+    "register": ["evaluate", "preprocess", "start"],
+    "gate": ["evaluate", "preprocess", "register"],
+    "ask": ["gate"],
+    "deploy": ["ask", "gate"],
+    "reject": ["ask", "gate"],
+    "clean_up": ["deploy", "reject", "start"],
 }
+GROUPS = {
+    "data": {"preprocess", "prepare"},
+    "model": {"branch", "train", "tune", "predict", "evaluate"},
+    "publish": {"register", "gate", "ask", "deploy", "reject"},
+    None: {"start", "clean_up"},
+}
+JOBS = {"train", "tune", "predict"}
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +55,53 @@ def test_the_tasks_are_the_workflows(dag: dict[str, Any]) -> None:
 
 
 def test_the_jobs_are_sent_by_stock_operators(dag: dict[str, Any]) -> None:
-    classes = {name: dag["tasks"][name]["class"] for name in ("train", "tune", "predict")}
+    classes = {name: dag["tasks"][name]["class"] for name in (*JOBS, "ask")}
     assert classes == {
         "train": "SageMakerTrainingOperator",
         "tune": "SageMakerTuningOperator",
         "predict": "SageMakerTransformOperator",
+        "ask": "HITLBranchOperator",
     }
+
+
+def test_the_tasks_are_in_groups_that_their_names_do_not_tell(dag: dict[str, Any]) -> None:
+    groups: dict[str | None, set[str]] = {}
+    for name, task in dag["tasks"].items():
+        groups.setdefault(task["group"], set()).add(name)
+    assert groups == GROUPS
+
+
+def test_what_is_made_is_an_asset(dag: dict[str, Any]) -> None:
+    outlets = {name: task["outlets"] for name, task in dag["tasks"].items() if task["outlets"]}
+    assert outlets == {
+        "preprocess": ["recommender-data"],
+        "predict": ["recommender-predictions"],
+        "deploy": ["recommender-model"],
+    }
+
+
+def test_jobs_and_the_deployment_link_to_the_console(dag: dict[str, Any]) -> None:
+    links = {name: task["links"] for name, task in dag["tasks"].items() if task["links"]}
+    assert links == {name: ["Console"] for name in (*JOBS, "deploy")}
+
+
+def test_a_failed_task_is_tried_once_more_and_logged(dag: dict[str, Any]) -> None:
+    for task in dag["tasks"].values():
+        assert task["retries"] == 1
+        assert task["on_failure"] == "log_failure"
+
+
+def test_all_tasks_are_in_the_pool_that_is_always_there(dag: dict[str, Any]) -> None:
+    assert {task["pool"] for task in dag["tasks"].values()} == {"default_pool"}
+
+
+def test_a_deployment_chooses_the_schedule_and_the_pool_of_jobs(drive: Drive) -> None:
+    more = {"AIRFLOW__MATINEE__SCHEDULE": "0 4 * * 1", "AIRFLOW__MATINEE__JOB_POOL": "sagemaker"}
+    [chosen] = drive("describe", more=more)
+    assert "0 4 * * 1" in chosen["schedule"]
+    pools = {name: task["pool"] for name, task in chosen["tasks"].items()}
+    assert {name for name, pool in pools.items() if pool == "sagemaker"} == JOBS
+    assert set(pools.values()) == {"sagemaker", "default_pool"}
 
 
 def test_predicting_follows_either_branch_and_clean_up_all(dag: dict[str, Any]) -> None:

@@ -25,18 +25,23 @@ Runs = dict[str, dict[str, Any]]
 
 # The first run is of this day, the second of the next, and so on: it decides their ids.
 START = datetime(2026, 1, 1, tzinfo=UTC)
+CONSOLE = "http://127.0.0.1:1/console"
 ROLE = "arn:aws:iam::000000000000:role/matinee-sagemaker"
 
 SMALL = {"num_factors": 2, "epochs": 2, "check_interval": 0.2}
+# What each run differs in. The first is rejected, the second published.
 RUNS: Runs = {
     "train": {"seed": 3},
-    # Each split is prepared by an instance of its own.
+    # Each split is prepared by an instance of its own; jobs are waited for in the triggerer.
     "tune": {
         "group_rows": 1,
+        "deferrable": True,
+        "gate_baseline": "none",
         "tune": True,
         "tuning_jobs": 2,
         "tuning_ranges": {"factors_lr": [0.001, 0.1]},
     },
+    "not published": {"publish": False},
     "bad ratings": {"ratings": "bad.csv"},
     "bad parameters": {"train_fraction": 0.5},
     "diverging": {"factors_init_method": "constant", "factors_init_value": 1e38},
@@ -88,10 +93,12 @@ def runs(drive: Drive, aws: AWS, bucket: str, left_running: str) -> Runs:
     confs = []
     for number, more in enumerate(RUNS.values()):
         conf = {"ratings": "good.csv", "output": f"s3://{bucket}/runs", **SMALL, **more}
+        conf |= {"endpoint": bucket, "model_package_group": bucket}
         conf["ratings"] = f"s3://{bucket}/{conf['ratings']}"
         conf["run_after"] = (START + timedelta(days=number)).isoformat()
         confs.append(json.dumps(conf))
-    answers = drive("run", *confs, more=aws.environment)
+    console = {"AIRFLOW__MATINEE__CONSOLE": CONSOLE}
+    answers = drive("run", *confs, more={**aws.environment, **console})
     return dict(zip(RUNS, answers, strict=True))
 
 
@@ -117,6 +124,13 @@ def written(aws: AWS, bucket: str, run: str) -> dict[str, bytes]:
     return objects
 
 
+def skipped(done: dict[str, Any]) -> set[str]:
+    """Return the tasks that were left out; all others must have succeeded."""
+    left_out = {name for name, state in done["tasks"].items() if state == "skipped"}
+    assert {state for name, state in done["tasks"].items() if name not in left_out} == {"success"}
+    return left_out
+
+
 def training_jobs(sagemaker: Any, run: str) -> dict[str, str]:
     summaries = sagemaker.list_training_jobs(NameContains=f"{run}-")["TrainingJobSummaries"]
     return {job["TrainingJobName"]: job["TrainingJobStatus"] for job in summaries}
@@ -127,11 +141,11 @@ def test_a_run_trains_predicts_evaluates_and_cleans_up(
 ) -> None:
     done = runs["train"]
     assert done["state"] == "success"
-    assert done["tasks"].pop("tune") == "skipped"
-    assert set(done["tasks"].values()) == {"success"}
+    assert skipped(done) == {"tune", "ask", "deploy"}
     name = run_name(done["run_id"])
     objects = written(aws, bucket, name)
     assert sorted(objects) == [
+        "decision.json",
         "metrics.json",
         f"predict/{name}-predict-1/test_0.protobuf.out",
         "preprocess/customers.parquet",
@@ -175,8 +189,7 @@ def test_a_run_tunes_and_goes_on_with_the_best_model(
 ) -> None:
     done = runs["tune"]
     assert done["state"] == "success"
-    assert done["tasks"].pop("train") == "skipped"
-    assert set(done["tasks"].values()) == {"success"}
+    assert skipped(done) == {"train", "ask", "reject"}
     name = run_name(done["run_id"])
     tuning = sagemaker.describe_hyper_parameter_tuning_job(
         HyperParameterTuningJobName=f"{name}-tune-1"
@@ -194,6 +207,75 @@ def test_a_run_tunes_and_goes_on_with_the_best_model(
     model = f"tune/{best['TrainingJobName']}/output/model.tar.gz"
     assert summary["artifacts"]["model"] == f"s3://{bucket}/runs/{name}/{model}"
     assert model in objects
+
+
+def test_a_model_that_does_not_beat_the_biases_is_put_aside(
+    runs: Runs, aws: AWS, sagemaker: Any, bucket: str
+) -> None:
+    done = runs["train"]
+    decision = json.loads(written(aws, bucket, run_name(done["run_id"]))["decision.json"])
+    assert decision["decision"] == "rejected"
+    assert decision["endpoint"] is None
+    assert done["results"]["reject"]["reason"] == decision["reason"]
+    package = sagemaker.describe_model_package(ModelPackageName=decision["model_package"])
+    assert package["ModelApprovalStatus"] == "Rejected"
+    assert package["ApprovalDescription"] == decision["reason"]
+
+
+def test_a_model_that_passes_the_gate_is_in_service_after_the_clean_up(
+    runs: Runs, aws: AWS, sagemaker: Any, bucket: str
+) -> None:
+    done = runs["tune"]
+    decision = json.loads(written(aws, bucket, run_name(done["run_id"]))["decision.json"])
+    assert decision["decision"] == "approved"
+    assert decision["endpoint"] == bucket
+    endpoint = sagemaker.describe_endpoint(EndpointName=bucket)
+    assert endpoint["EndpointStatus"] == "InService"
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    assert model["PrimaryContainer"] == {"ModelPackageName": decision["model_package"]}
+    assert done["results"]["clean_up"]["deleted_endpoint_configs"] == []
+
+
+def test_events_of_assets_tell_where_they_lie(runs: Runs, bucket: str) -> None:
+    name = run_name(runs["tune"]["run_id"])
+    folder = f"s3://{bucket}/runs/{name}"
+    events = runs["tune"]["events"]
+    assert events.pop("deploy")["uri"].endswith(f":model-package/{bucket}/2")
+    assert events == {
+        "preprocess": {"run": name, "uri": f"{folder}/preprocess"},
+        "predict": {"run": name, "uri": f"{folder}/predict/{name}-predict-1"},
+    }
+    assert set(runs["train"]["events"]) == {"preprocess", "predict"}
+
+
+def test_tasks_link_to_their_pages_in_the_console(runs: Runs, bucket: str) -> None:
+    name = run_name(runs["tune"]["run_id"])
+    assert runs["tune"]["pages"] == {
+        "tune": f"{CONSOLE}/tuning-jobs/{name}-tune-1",
+        "predict": f"{CONSOLE}/transform-jobs/{name}-predict-1",
+        "deploy": f"{CONSOLE}/endpoints/{bucket}",
+    }
+
+
+def test_jobs_are_waited_for_in_the_triggerer_where_asked(runs: Runs) -> None:
+    assert "running trigger in line" in runs["tune"]["log"]
+    assert "running trigger in line" not in runs["train"]["log"]
+
+
+def test_without_publishing_nothing_is_registered(runs: Runs, aws: AWS, bucket: str) -> None:
+    done = runs["not published"]
+    assert done["state"] == "success"
+    assert skipped(done) == {"tune", "register", "gate", "ask", "deploy", "reject"}
+    assert "decision.json" not in written(aws, bucket, run_name(done["run_id"]))
+
+
+def test_a_failed_task_tells_its_reason_in_one_line(runs: Runs) -> None:
+    run_id = runs["bad ratings"]["run_id"]
+    assert (
+        f"task preprocess of run {run_id} failed at try 1: AirflowFailException: "
+        in runs["bad ratings"]["log"]
+    )
 
 
 def test_refused_ratings_fail_at_once_and_are_cleaned_up_after(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from typing import Any
 
@@ -37,7 +38,9 @@ class Publisher:
 
     def __init__(self, sagemaker: Any, ratings: str, bucket: str) -> None:
         self.sagemaker = sagemaker
-        self.name = f"try-{secrets.token_hex(4)}"
+        number = secrets.token_hex(4)
+        self.name = f"recommender-{number}"
+        self._run = f"matinee-{number}"
         self._parameters = {
             "ratings": ratings,
             "output": f"s3://{bucket}/runs",
@@ -54,19 +57,21 @@ class Publisher:
     def run(self, settings: Settings) -> dict[str, Any]:
         """Do the steps up to the evaluation; return the inputs of those that publish."""
         self._runs += 1
-        run = f"{self.name}-{self._runs}"
+        run = f"{self._run}{self._runs:02d}"
         preprocessed = preprocess(settings, {"run": run})
         prepared = prepare(settings, dict(preprocessed))
         train = f"{run}-train-1"
+        # The operators make an ARN of a role's name.
+        jobs = dataclasses.replace(settings, role=ROLE)
         self.sagemaker.create_training_job(
-            **training_request(settings, prepared, name=train, image=IMAGE)
+            **training_request(jobs, prepared, name=train, image=IMAGE)
         )
         self.sagemaker.get_waiter("training_job_completed_or_stopped").wait(
             TrainingJobName=train, WaiterConfig={"Delay": 0.1, "MaxAttempts": 1200}
         )
         trained = trained_model(training_job=train, client=self.sagemaker)
         request = transform_request(
-            settings, prepared, name=f"{run}-predict-1", image=IMAGE, model=trained["model"]
+            jobs, prepared, name=f"{run}-predict-1", image=IMAGE, model=trained["model"]
         )
         self.sagemaker.create_model(**request["Model"])
         self.sagemaker.create_transform_job(**request["Transform"])

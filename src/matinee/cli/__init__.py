@@ -1,4 +1,5 @@
-"""The front door: `matinee up`, `down`, `status`, `logs`, `env`, `data` and `run`.
+"""The front door: `matinee up`, `down`, `status`, `logs`, `env`, `data`, `run` and
+`rollback`.
 
 Each module holds the commands of one noun. What a user can mend ends as one line on the error
 stream and exit code 1, never as a traceback.
@@ -13,7 +14,7 @@ import click
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from matinee.cli import data, run, stack
+from matinee.cli import data, rollback, run, stack
 from matinee.datasets.movielens import DatasetError
 from matinee.stack.airflow_api import AirflowError
 from matinee.stack.errors import StackError
@@ -65,3 +66,4 @@ main.add_command(stack.logs)
 main.add_command(stack.env)
 main.add_command(data.data)
 main.add_command(run.run)
+main.add_command(rollback.rollback)

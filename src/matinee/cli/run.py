@@ -115,6 +115,8 @@ def _run(
         say(screen, f"run {run_id}")
         say(screen, page)
         say_login(stack, screen)
+        if conf.get("approval") == "person":
+            say(screen, f"It will ask for your approval: {page}/required_actions")
         try:
             state, tasks = watch.watch(api, run_id, screen)
         except KeyboardInterrupt:
@@ -126,11 +128,17 @@ def _run(
             raise
         ended_well = watch.succeeded(state, tasks)
         summary.show_seconds(watch.merged(tasks), screen)
+        started = api.xcom(DAG_ID, run_id, "start")
         evaluated = api.xcom(DAG_ID, run_id, "evaluate")
         if not ended_well:
             watch.show_failures(stack, api, run_id, tasks, screen)
+    objects = Objects(client)
     if evaluated is not None:
-        summary.show(Objects(client).read_json(evaluated["summary"]), screen)
+        summary.show(objects.read_json(evaluated["summary"]), screen)
+    if started is not None:
+        decision = f"{started['folder']}/decision.json"
+        if decision in objects.list(started["folder"]):
+            summary.show_decision(objects.read_json(decision), screen)
     logs = stack.airflow.folder / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
     say(screen, f"{'task logs':<12} {logs}")
     say(screen, f"{'server logs':<12} {stack.home.path / 'logs'}")

@@ -28,6 +28,15 @@ def show(summary: Mapping[str, Any], screen: Console) -> None:
         say(screen, f"{name:<12} {summary['artifacts'][name]}")
 
 
+def show_decision(decision: Mapping[str, Any], screen: Console) -> None:
+    """Print what became of the model, and why."""
+    group, version = decision["model_package"].rsplit("/", 2)[-2:]
+    screen.print(Text(f"The model {group}/{version} is {decision['decision']}", "bold"))
+    say(screen, decision["reason"])
+    if decision["endpoint"] is not None:
+        say(screen, f"endpoint {decision['endpoint']} serves it")
+
+
 def show_seconds(tasks: Sequence[Mapping[str, Any]], screen: Console) -> None:
     """Print how long each task took, last try only."""
     seconds = _table("Tasks", "task", "state", ">seconds")

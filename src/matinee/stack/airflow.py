@@ -99,6 +99,8 @@ class Airflow:
             },
             "database": {"sql_alchemy_conn": f"sqlite:///{self.folder / 'airflow.db'}"},
             "logging": {"base_log_folder": self.folder / "logs"},
+            # The local SageMaker's pages, to which the workflow's tasks link.
+            "matinee": {"console": f"{self.client_environment['AWS_ENDPOINT_URL']}/console"},
             "usage_data_collection": {"enabled": False},
         }
         return {

@@ -217,12 +217,16 @@ class Endpoint:
         logger.info("endpoint %s serves %s", self.name, config)
 
     def _describe_config(self, config: str) -> Served:
-        described = self._sagemaker.describe_endpoint_config(EndpointConfigName=config)
-        variants = described["ProductionVariants"]
-        if len(variants) != 1:
+        described = _described(
+            "Could not find endpoint configuration",
+            self._sagemaker.describe_endpoint_config,
+            EndpointConfigName=config,
+        )
+        variants = described.get("ProductionVariants", [])
+        if len(variants) != 1 or "InstanceType" not in variants[0]:
             raise PublishError(
-                f"endpoint {self.name} serves {len(variants)} variants ({config}): the workflow"
-                " publishes to an endpoint of its own, with one"
+                f"endpoint {self.name} is configured by {config}, which is not one variant on"
+                " instances, or deleted: the workflow publishes to an endpoint of its own"
             )
         [variant] = variants
         model = self._describe_model(variant["ModelName"])
