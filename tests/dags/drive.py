@@ -45,7 +45,8 @@ def describe() -> dict[str, Any]:
                 "outlets": [asset.name for asset in task.outlets],
                 "pool": task.pool,
                 "links": [link.name for link in task.operator_extra_links],
-                "on_failure": getattr(task.on_failure_callback, "__name__", None),
+                # Of a mapped task it is a list.
+                "on_failure": [callback.__name__ for callback in _listed(task.on_failure_callback)],
             }
             for task in dag.tasks
         },
@@ -58,6 +59,10 @@ def describe() -> dict[str, Any]:
         },
         "heavy": sorted({"duckdb", "numba", "numpy", "pyarrow", "scipy"} & set(sys.modules)),
     }
+
+
+def _listed(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else [found]
 
 
 def run(conf: dict[str, Any]) -> dict[str, Any]:

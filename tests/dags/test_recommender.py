@@ -88,7 +88,7 @@ def test_jobs_and_the_deployment_link_to_the_console(dag: dict[str, Any]) -> Non
 def test_a_failed_task_is_tried_once_more_and_logged(dag: dict[str, Any]) -> None:
     for task in dag["tasks"].values():
         assert task["retries"] == 1
-        assert task["on_failure"] == "log_failure"
+        assert task["on_failure"] == ["log_failure"]
 
 
 def test_all_tasks_are_in_the_pool_that_is_always_there(dag: dict[str, Any]) -> None:

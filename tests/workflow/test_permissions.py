@@ -47,8 +47,17 @@ def actions(document: dict[str, Any]) -> set[str]:
 
 
 @pytest.fixture
-def called(aws: AWS, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+def ratings(put: Callable[[str, bytes | str], str]) -> str:
+    """Ratings that were there before."""
+    return put("ratings.csv", as_csv(tastes(30, 20)))
+
+
+@pytest.fixture
+def called(
+    aws: AWS, bucket: str, ratings: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[set[str]]:
     """Become the role of the policy; return the actions that are asked for from now on."""
+    del ratings
     for name, value in aws.environment.items():
         monkeypatch.setenv(name, value)
     iam, sts = aws.client("iam"), aws.client("sts")
@@ -80,10 +89,10 @@ def called(aws: AWS, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
 
 
 def test_the_policy_suffices_and_all_of_it_is_used(
-    called: set[str], bucket: str, put: Callable[[str, bytes | str], str]
+    called: set[str], bucket: str, ratings: str
 ) -> None:
     sagemaker = boto3.client("sagemaker")
-    publisher = Publisher(sagemaker, put("ratings.csv", as_csv(tastes(30, 20))), bucket)
+    publisher = Publisher(sagemaker, ratings, bucket)
     first = publisher.settings(**GOOD, role="matinee-sagemaker")
     publish(first, publisher.run(first))
     second = publisher.settings(**BAD, role="matinee-sagemaker", gate_tolerance=5)

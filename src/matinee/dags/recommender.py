@@ -522,7 +522,8 @@ with DAG(
             },
             post_execute=_after_answer,
         )
-        deployed, rejected = deploy(), reject()
+        deployed: Reference = deploy()
+        rejected = reject()
         gated >> ask >> [deployed, rejected]
         gated >> [deployed, rejected]
 

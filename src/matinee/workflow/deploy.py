@@ -128,8 +128,8 @@ def _set_approval(sagemaker: Any, model_package: str, verdict: Verdict, reason: 
 
 def _write(gated: Gated, verdict: Verdict, reason: str, endpoint: str | None) -> Published:
     objects = Objects()
-    decision: Decision = objects.read_json(gated["decision"])
-    decision.update(decision=verdict, reason=reason, endpoint=endpoint)
+    before: Decision = objects.read_json(gated["decision"])
+    decision: Decision = {**before, "decision": verdict, "reason": reason, "endpoint": endpoint}
     objects.write_json(decision, gated["decision"])
     logger.info("%s: %s", verdict, reason)
     return {

@@ -55,6 +55,12 @@ def role(front: Front) -> None:
         ),
         (
             "sagemaker",
+            "CreateModelPackage",
+            {"ModelPackageGroupName": "Group"},
+            f"{SAGEMAKER}model-package/group/*",
+        ),
+        (
+            "sagemaker",
             "PutModelPackageGroupPolicy",
             {"ModelPackageGroupName": "a"},
             f"{SAGEMAKER}model-package-group/a",

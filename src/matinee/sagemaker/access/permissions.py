@@ -103,6 +103,10 @@ def _resource(context: Context, service: str, operation: str, request: Mapping[s
     if service == "ecr" and "repositoryName" in request:
         repository = request["repositoryName"]
         return f"arn:aws:ecr:{context.region}:{context.account_id}:repository/{repository}"
+    if operation == "CreateModelPackage" and "ModelPackageGroupName" in request:
+        # A version has no name before it is there.
+        versions = request["ModelPackageGroupName"].lower().rpartition("model-package-group/")[2]
+        return context.arn(f"model-package/{versions}/*")
     # A filter of a list is not what the list is of.
     if service == "sagemaker" and not operation.startswith("List"):
         words = re.findall("[A-Z][a-z]*", thing)
