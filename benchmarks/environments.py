@@ -4,8 +4,11 @@ Each is made once a Python version, from pinned requirements, in the folder give
 it is configured. What cannot be installed is an error with pip's reason.
 """
 
+import fcntl
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +39,27 @@ class Peer:
 def interpreter(peer: Peer, folder: Path) -> Path:
     """Return the Python that can import a peer; make its environment first if there is none.
 
+    Processes that ask at the same time wait for the first of them.
+
     Raises
     ------
     PeerError
         If pip cannot install it, with pip's last words.
     """
     environment = folder.resolve() / "-".join([*peer.name.lower().split(), _PYTHON])
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(environment.with_name(f"{environment.name}.lock")):
+        return _installed(peer, environment)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _installed(peer: Peer, environment: Path) -> Path:
     python, ready = environment / "bin" / "python", environment / ".ready"
     wanted = "\n".join(peer.requirements)
     if ready.exists() and ready.read_text() == wanted:
