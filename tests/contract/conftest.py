@@ -61,6 +61,12 @@ def data(object_store: ObjectStore, bucket: str) -> str:
     return bucket
 
 
+def interpreter_of_sdk(version: str) -> Path:
+    """Return the Python that has a version of the SDK."""
+    requirements = Path(__file__).with_name(f"requirements-{version}.txt")
+    return interpreter_of(FOLDER_VARIABLE, f"SageMaker SDK {version}", requirements)
+
+
 Scenario = Callable[[str], dict[str, Any]]
 
 
@@ -71,8 +77,7 @@ def scenario(aws: AWS, data: str, tmp_path: Path) -> Scenario:
     silent.write_text(SILENT)
 
     def run(version: str) -> dict[str, Any]:
-        requirements = Path(__file__).with_name(f"requirements-{version}.txt")
-        python = interpreter_of(FOLDER_VARIABLE, f"SageMaker SDK {version}", requirements)
+        python = interpreter_of_sdk(version)
         surroundings: Mapping[str, str] = {
             **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
             **aws.environment,
