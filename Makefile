@@ -16,7 +16,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup run up down status test check tour interop contract cluster spark bench
+.PHONY: help setup run up down status test check tour interop contract cluster spark bench notebook
 
 help:
 	@echo "make run     the whole workflow on this machine: ratings to recommendations"
@@ -29,6 +29,7 @@ help:
 	@echo "make cluster  jobs on a Ray cluster of two simulated nodes, in an environment of its own"
 	@echo "make spark   preprocessing on Spark beside DuckDB, in an environment of its own"
 	@echo "make bench   the benchmarks, with peers; rewrites the figures of the documentation"
+	@echo "make notebook  the notebooks in JupyterLab, on the stack that runs"
 	@echo "make setup   only .venv"
 
 run: $(READY)
@@ -54,7 +55,7 @@ interop: $(READY)
 	MATINEE_INTEROP=$(or $(MATINEE_INTEROP),.interop) $(BIN)/python -m pytest tests/interop $(ARGS)
 
 contract: $(READY)
-	MATINEE_CONTRACT=$(or $(MATINEE_CONTRACT),.contract) $(BIN)/python -m pytest tests/contract/test_sdks.py $(ARGS)
+	MATINEE_CONTRACT=$(or $(MATINEE_CONTRACT),.contract) $(BIN)/python -m pytest tests/contract/test_sdks.py tests/notebooks/test_sagemaker_sdk.py $(ARGS)
 
 cluster: $(READY)
 	MATINEE_CLUSTER=$(or $(MATINEE_CLUSTER),.cluster) $(BIN)/python -m pytest tests/sagemaker/jobs/cluster $(ARGS)
@@ -69,6 +70,12 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.sagemaker --docs docs/local-sagemaker.md
 	$(BIN)/python -m benchmarks.data --scale 10 --jobs --whole --docs docs/scale.md
 	$(BIN)/python -m benchmarks.workflow --docs docs/features.md
+
+# In an environment of its own, that of the SDK's tests: the SDK cannot share one with Airflow.
+notebook: $(READY)
+	eval "$$($(BIN)/matinee env)" && exec .uv/bin/uv run --isolated --no-project --python $(BIN)/python \
+	  --with-requirements tests/contract/requirements-v2.txt --with-editable '.[workflow]' \
+	  --with jupyterlab jupyter lab $(or $(ARGS),notebooks)
 
 setup: $(READY)
 
