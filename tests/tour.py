@@ -1,8 +1,8 @@
 """Run every command of the documentation for real: `python -m tests.tour`.
 
 The shell blocks of README.md and docs/ run in their order, in a folder of their own that has what
-the words around them take for granted: the virtual environment, the benchmarks, the tests and some
-ratings.
+the words around them take for granted: the virtual environment, the benchmarks, the tests, a copy
+of the notebooks and some ratings.
 Blocks of `make` are left to whoever calls this. Stops at the first command that fails.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,8 @@ def main() -> int:
         folder = Path(scratch)
         for name in (".venv", "benchmarks", "tests"):
             (folder / name).symlink_to(ROOT / name)
+        # Jupyter writes beside a notebook.
+        shutil.copytree(ROOT / "notebooks", folder / "notebooks")
         home = Path(os.environ.get("MATINEE_HOME", folder / "home"))
         programs = Path(sys.executable).parent
         environment = {
