@@ -2,6 +2,7 @@
 
 python -m benchmarks.data.workers.steps preprocess INPUTS ANSWER
 python -m benchmarks.data.workers.steps prepare INPUTS ANSWER
+python -m benchmarks.data.workers.steps recommend_all INPUTS ANSWER
 """
 
 import json
@@ -12,11 +13,13 @@ from typing import Any
 
 from matinee.workflow.prepare import prepare
 from matinee.workflow.preprocess import preprocess
+from matinee.workflow.recommend import recommend_all
 from matinee.workflow.settings import Settings
 
 STEPS: Mapping[str, Callable[[Settings, dict[str, Any]], Any]] = {
     "preprocess": preprocess,
     "prepare": prepare,
+    "recommend_all": recommend_all,
 }
 
 

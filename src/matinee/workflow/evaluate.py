@@ -97,6 +97,7 @@ def evaluate(settings: Settings, inputs: dict[str, Any]) -> Evaluated:
             "customers": preprocessed["customers"],
             "videos": preprocessed["videos"],
             "ratings": preprocessed["ratings"],
+            **({"features": preprocessed["features"]} if "features" in preprocessed else {}),
         },
     }
     summary_uri = f"{folder}/summary.json"

@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -69,7 +70,7 @@ class Objects:
         bucket, key = split_uri(uri)
         folder = key if key.endswith("/") or not key else f"{key}/"
         with _naming(uri, "read"):
-            if not key.endswith("/") and self._exists(bucket, key):
+            if not key.endswith("/") and self._described(bucket, key):
                 return [uri]
             found = [
                 f"s3://{bucket}/{name}"
@@ -83,7 +84,7 @@ class Objects:
     def exists(self, uri: str) -> bool:
         """Whether there is such an object."""
         with _naming(uri, "read"):
-            return self._exists(*split_uri(uri))
+            return self._described(*split_uri(uri)) is not None
 
     def stat(self, uri: str) -> builtins.list[tuple[str, int, str]]:
         """Return URI, size in bytes and ETag of an object, or of all below a folder, by key.
@@ -104,11 +105,31 @@ class Objects:
             raise ObjectsError(f"there is no object {uri}, nor any object under {uri.rstrip('/')}/")
         return found
 
+    def folders(self, folder: str) -> builtins.list[str]:
+        """Return the URIs of the folders in a folder, by name, without a last slash."""
+        bucket, key = split_uri(folder)
+        pages = self._client.get_paginator("list_objects_v2")
+        with _naming(folder, "list"):
+            return [
+                f"s3://{bucket}/{common['Prefix'].rstrip('/')}"
+                for page in pages.paginate(
+                    Bucket=bucket, Prefix=f"{key.rstrip('/')}/" if key else "", Delimiter="/"
+                )
+                for common in page.get("CommonPrefixes", ())
+            ]
+
     def list(self, folder: str) -> list[str]:
         """Return the URIs of all objects below a folder, by key."""
         bucket, key = split_uri(folder)
         with _naming(folder, "list"):
             return [f"s3://{bucket}/{name}" for name in self._keys(bucket, f"{key.rstrip('/')}/")]
+
+    def modified(self, uri: str) -> datetime | None:
+        """Return when an object was written; None if it is not there."""
+        bucket, key = split_uri(uri)
+        with _naming(uri, "read"):
+            described = self._described(bucket, key)
+        return None if described is None else cast(datetime, described["LastModified"])
 
     def download(self, uri: str, path: Path) -> None:
         """Copy an object into a file."""
@@ -181,14 +202,13 @@ class Objects:
                 Bucket=bucket, Key=key, Body=text.encode(), ContentType=content_type
             )
 
-    def _exists(self, bucket: str, key: str) -> bool:
+    def _described(self, bucket: str, key: str) -> dict[str, Any] | None:
         try:
-            self._client.head_object(Bucket=bucket, Key=key)
+            return cast("dict[str, Any]", self._client.head_object(Bucket=bucket, Key=key))
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
-                return False
+                return None
             raise
-        return True
 
     def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
         return (item["Key"] for item in self._items(bucket, prefix))

@@ -1,51 +1,47 @@
-"""The videos that a trained model expects a customer to like best among those not rated yet.
+"""The recommend steps: the best videos for one customer, or for all of them as Parquet.
 
-Refuses a model that does not fit the index tables, and customers that the ratings do not know.
+Refuses a model that does not fit the index tables.
 """
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-
-from matinee.fm import FactorizationMachine
-from matinee.fm.errors import ArtifactError
-from matinee.workflow.errors import EvaluationError
-from matinee.workflow.features import open_space
+from matinee.workflow import tables
+from matinee.workflow.attribution import Attribution
+from matinee.workflow.catalogue import Catalogue
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Preprocessed
-from matinee.workflow.prepare import read_ratings
+from matinee.workflow.recommendation_table import RECOMMENDATIONS, RecommendationTable
+from matinee.workflow.recommender import COUNT, Recommendations, Recommender, load_model
+from matinee.workflow.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
-class Recommendation(TypedDict):
-    """One recommended video; `stars` as the model predicts them, which may lie outside 1 to 5."""
+class AllRecommended(TypedDict):
+    """What `recommend_all` wrote.
 
-    rank: int
-    video: str
-    title: str
-    stars: float
+    `customers` were served, `by_popularity` of them by popularity; `agreement` is of the reasons,
+    see `attribution`, and None where they are exact.
+    """
 
-
-class Recommendations(TypedDict):
-    """The best videos for a customer, who has rated `rated` others."""
-
-    customer: str
-    rated: int
-    items: list[Recommendation]
+    run: str
+    recommendations: str
+    rows: int
+    customers: int
+    by_popularity: int
+    agreement: float | None
 
 
 def recommend(
-    preprocessed: Preprocessed, model: str, *, customer: str | None, seed: int, count: int = 10
+    preprocessed: Preprocessed, model: str, *, customer: str | None, seed: int, count: int = COUNT
 ) -> Recommendations:
-    """Recommend videos to a customer.
+    """Recommend videos to a customer of a run.
 
     Parameters
     ----------
@@ -54,7 +50,8 @@ def recommend(
     model : str
         URI of the model.tar.gz.
     customer : str or None
-        The customer's id; None takes the one whose hash with the seed is the smallest.
+        The customer's id; None takes the one whose hash with the seed is the smallest among those
+        that the model knows.
     seed : int
     count : int
         How many videos at most.
@@ -66,85 +63,74 @@ def recommend(
 
     Raises
     ------
+    ObjectsError
+        If an object cannot be read.
     EvaluationError
-        If there is no such customer, or the artifact is no model or of another width than the
-        index tables.
+        If the artifact is no model or of another width than the index tables.
     """
-    objects = Objects()
+    with tempfile.TemporaryDirectory(prefix="matinee-recommend-") as scratch:
+        recommender = Recommender.load(Objects(), preprocessed, model, Path(scratch))
+        chosen = recommender.example_customer(seed) if customer is None else customer
+        return recommender.recommend(chosen, count)
+
+
+def recommend_all(
+    settings: Settings,
+    inputs: dict[str, Any],
+    *,
+    count: int = COUNT,
+    progress: Callable[[int, int], None] | None = None,
+    objects: Objects | None = None,
+) -> AllRecommended:
+    """Write the best videos of every customer as one Parquet object.
+
+    Memory holds the model, the index tables and one block of customers; the ratings lie in a
+    temporary file. The object appears when all of it is there.
+
+    Parameters
+    ----------
+    settings : Settings
+    inputs : dict
+        `preprocessed` and `trained`, as those steps returned them.
+    count : int
+        How many videos at most for each customer.
+    progress : callable, optional
+        Called with how many customers are done, and how many there are; by default they are logged.
+    objects : Objects, optional
+        S3, if not as the environment has it.
+
+    Returns
+    -------
+    AllRecommended
+        `recommendations` is `recommendations.parquet` in the run's folder: columns as of
+        `RECOMMENDATIONS`, customers in the order of their index, ranks from 1. Scores and ties are
+        `recommend`'s up to float32 rounding. The first reason alone; null where there is none.
+
+    Raises
+    ------
+    ObjectsError, EvaluationError
+        As of `recommend`.
+    """
+    objects = objects or Objects()
+    preprocessed: Preprocessed = inputs["preprocessed"]
+    uri = f"{settings.folder(preprocessed['run'])}/recommendations.parquet"
     with tempfile.TemporaryDirectory(prefix="matinee-recommend-") as scratch_name:
         scratch = Path(scratch_name)
-        customers = _table(objects, preprocessed["customers"], scratch)
-        videos = _table(objects, preprocessed["videos"], scratch)
-        ids: list[str] = customers["customer"].to_pylist()
-        chosen = _customer(ids, customer, seed)
-        seen = _seen(objects, preprocessed, chosen, scratch)
-        artifact = scratch / "model.tar.gz"
-        objects.download(model, artifact)
-        try:
-            machine = FactorizationMachine.load(artifact)
-        except ArtifactError as error:
-            raise EvaluationError(f"{model} cannot be used: {error}") from error
-    with open_space(preprocessed, objects) as space:
-        if len(machine.linear_) != space.width:
-            raise EvaluationError(
-                f"{model} has {len(machine.linear_)} features, but there are"
-                f" {customers.num_rows} customers and {videos.num_rows} videos, in all"
-                f" {space.width} features"
-            )
-        asking, offered = space.encode([chosen]), space.encode(videos=np.arange(videos.num_rows))
-    ranking = machine.top(
-        asking,
-        offered,
-        count,
-        exclude=csr_matrix((np.ones(len(seen)), seen, [0, len(seen)]), (1, videos.num_rows)),
-    )
-    found = ranking.candidates[0] >= 0
-    best, scores = ranking.candidates[0, found], ranking.scores[0, found]
-    rows = videos.take(pa.array(best)).to_pylist()
+        catalogue = Catalogue.read(objects, preprocessed, scratch)
+        machine = load_model(objects, inputs["trained"]["model"], catalogue, scratch)
+        attribution = Attribution.fit(machine.model, catalogue)
+        table = RecommendationTable(catalogue, machine, attribution, count)
+        blocks = table.blocks(progress or _log)
+        tables.write_table(blocks, RECOMMENDATIONS, uri, objects, scratch)
     return {
-        "customer": ids[chosen],
-        "rated": len(seen),
-        "items": [
-            {
-                "rank": rank,
-                "video": row["video"],
-                "title": row["title"] or row["video"],
-                "stars": float(score),
-            }
-            for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
-        ],
+        "run": preprocessed["run"],
+        "recommendations": uri,
+        "rows": table.rows,
+        "customers": catalogue.customers.num_rows,
+        "by_popularity": table.by_popularity,
+        "agreement": attribution.agreement,
     }
 
 
-def _table(objects: Objects, uri: str, scratch: Path) -> pa.Table:
-    path = scratch / "index.parquet"
-    objects.download(uri, path)
-    return pq.read_table(path)
-
-
-def _customer(ids: list[str], customer: str | None, seed: int) -> int:
-    if customer is None:
-        hashes = [
-            hashlib.md5(f"{name}|{seed}".encode(), usedforsecurity=False).digest() for name in ids
-        ]
-        return min(range(len(ids)), key=hashes.__getitem__)
-    if customer not in ids:
-        raise EvaluationError(
-            f"customer {customer!r} is not among the {len(ids)} customers of this run: unknown,"
-            " or with too few ratings"
-        )
-    return ids.index(customer)
-
-
-def _seen(
-    objects: Objects, preprocessed: Preprocessed, customer: int, scratch: Path
-) -> NDArray[np.int32]:
-    """Return the videos that the customer rated, in any split, ascending."""
-    videos = []
-    path = scratch / "ratings.parquet"
-    for parts in preprocessed["ratings"].values():
-        for part in parts:
-            objects.download(part["uri"], path)
-            rated = read_ratings(path, part["uri"])
-            videos.append(rated.video[rated.customer == customer])
-    return np.unique(np.concatenate(videos))
+def _log(done: int, total: int) -> None:
+    logger.info("%d of %d customers have their recommendations", done, total)

@@ -1,0 +1,1 @@
+"""Recommendations for all customers: how many a second, in how much memory."""
