@@ -1,5 +1,4 @@
-"""The front door: `matinee up`, `down`, `status`, `logs`, `env`, `data`, `run` and
-`rollback`.
+"""The front door: `up`, `down`, `status`, `logs`, `env`, `data`, `run`, `recommend`, `rollback`.
 
 Each module holds the commands of one noun. What a user can mend ends as one line on the error
 stream and exit code 1, never as a traceback.
@@ -14,7 +13,7 @@ import click
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from matinee.cli import data, rollback, run, stack
+from matinee.cli import data, recommend, rollback, run, stack
 from matinee.datasets.movielens import DatasetError
 from matinee.stack.airflow_api import AirflowError
 from matinee.stack.errors import StackError
@@ -66,4 +65,5 @@ main.add_command(stack.logs)
 main.add_command(stack.env)
 main.add_command(data.data)
 main.add_command(run.run)
+main.add_command(recommend.recommend)
 main.add_command(rollback.rollback)

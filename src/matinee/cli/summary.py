@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from matinee.cli.screen import say
+from matinee.cli.screen import headed, say
 
 PREDICTORS = {
     "model": "Factorization Machines",
@@ -39,7 +38,7 @@ def show_decision(decision: Mapping[str, Any], screen: Console) -> None:
 
 def show_seconds(tasks: Sequence[Mapping[str, Any]], screen: Console) -> None:
     """Print how long each task took, last try only."""
-    seconds = _table("Tasks", "task", "state", ">seconds")
+    seconds = headed("Tasks", "task", "state", ">seconds")
     for instance in tasks:
         duration = instance["duration"]
         took = f"{duration:.1f}" if duration else ""
@@ -50,7 +49,7 @@ def show_seconds(tasks: Sequence[Mapping[str, Any]], screen: Console) -> None:
 def _show_funnel(
     funnel: Sequence[Mapping[str, Any]], malformed: Mapping[str, Any], screen: Console
 ) -> None:
-    table = _table("Ratings", "step", ">ratings", ">customers", ">videos")
+    table = headed("Ratings", "step", ">ratings", ">customers", ">videos")
     for step in funnel:
         counts = (f"{step[column]:,}" for column in ("ratings", "customers", "videos"))
         table.add_row(Text(step["step"]), *counts)
@@ -60,7 +59,7 @@ def _show_funnel(
 
 
 def _show_metrics(metrics: Mapping[str, Any], training: Mapping[str, Any], screen: Console) -> None:
-    table = _table(
+    table = headed(
         f"Errors on {metrics['rows']:,} test ratings", "predictor", ">RMSE", ">MSE", ">MAE"
     )
     for name, title in PREDICTORS.items():
@@ -72,7 +71,7 @@ def _show_metrics(metrics: Mapping[str, Any], training: Mapping[str, Any], scree
 
 
 def _show_recommendations(recommendations: Mapping[str, Any], screen: Console) -> None:
-    table = _table(
+    table = headed(
         f"For customer {recommendations['customer']}, who rated {recommendations['rated']:,}",
         ">",
         "title",
@@ -81,13 +80,3 @@ def _show_recommendations(recommendations: Mapping[str, Any], screen: Console) -
     for item in recommendations["items"]:
         table.add_row(str(item["rank"]), Text(item["title"]), f"{item['stars']:.2f}")
     screen.print(table)
-
-
-def _table(title: str, *columns: str) -> Table:
-    """Make a table; a column whose name starts with > is aligned to the right."""
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(
-            column.removeprefix(">"), justify="right" if column.startswith(">") else "left"
-        )
-    return table
