@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workflow": {"fm", "recordio"},
     "dags": {"workflow"},
     "datasets": {"workflow"},
+    "explorer": {"sagemaker", "workflow"},
     "stack": {"dags"},
     "cli": {"dags", "datasets", "stack", "workflow"},
 }

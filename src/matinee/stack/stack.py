@@ -31,6 +31,8 @@ from matinee.stack.service import (
 )
 
 BUCKET = "matinee"
+# The console's page of recommendations, which the server imports and the stack need not.
+EXPLORER = "recommendations=matinee.explorer.pages:create"
 
 
 class Phase(StrEnum):
@@ -94,6 +96,7 @@ class Stack:
             self.seaweedfs.address,
             home.console_token_file,
             console_tag_links=(f"airflow-run={runs}",),
+            console_pages=(EXPLORER,),
         )
         self.airflow = Airflow(
             home.path / "airflow",
