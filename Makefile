@@ -71,7 +71,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.data --scale 10 --jobs --whole --docs docs/scale.md
 	$(BIN)/python -m benchmarks.workflow --docs docs/features.md
 
-# In an environment of its own, that of the SDK's tests: the SDK cannot share one with Airflow.
+# With the requirements of the SDK's tests: the SDK cannot share an environment with Airflow.
 notebook: $(READY)
 	eval "$$($(BIN)/matinee env)" && exec .uv/bin/uv run --isolated --no-project --python $(BIN)/python \
 	  --with-requirements tests/contract/requirements-v2.txt --with-editable '.[workflow]' \
