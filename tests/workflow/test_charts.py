@@ -51,7 +51,7 @@ def test_a_long_curve_is_drawn_whole_and_listed_in_part() -> None:
     assert len(chart.figure["data"][0]["x"]) == 1_000
     assert len(chart.rows) <= 60
     assert chart.rows[-1] == [1_000, "train", 0.5]
-    assert chart.summary == "RMSE: train ends at 0.5000, from 1.0000."
+    assert chart.summary == "RMSE: train ends at 0.5000."
 
 
 def test_hosts_are_told_apart() -> None:

@@ -118,15 +118,17 @@ def _wait(status: Any) -> None:
 def test_curves_are_read_off_the_jobs_log(finished: Finished) -> None:
     summary = Objects().read_json(finished.inputs["summary"])
     logs = boto3.client("logs")
-    curves = {curve["metric"]: curve for curve in learning_curves(summary["training"]["job"], logs)}
-    assert curves["rmse"]["host"] == "algo-1"
-    assert curves["rmse"]["channel"] == "train"
-    assert curves["rmse"]["epochs"] == [0, 1, 2]
+    found = learning_curves(summary["training"]["job"], logs)
+    curves = {curve["channel"]: curve for curve in found if curve["metric"] == "rmse"}
+    assert curves["train"]["host"] == "algo-1"
+    assert curves["train"]["epochs"] == [0, 1, 2]
     described = boto3.client("sagemaker").describe_training_job(
         TrainingJobName=summary["training"]["job"]
     )
     final = {metric["MetricName"]: metric["Value"] for metric in described["FinalMetricDataList"]}
-    assert curves["rmse"]["values"][-1] == pytest.approx(final["train:rmse"], rel=1e-6)
+    assert curves["train"]["values"][-1] == pytest.approx(final["train:rmse"], rel=1e-6)
+    assert curves["test"]["epochs"] == [2]
+    assert curves["test"]["values"] == [pytest.approx(final["test:rmse"], rel=1e-6)]
     assert learning_curves("no-such-job", logs) == []
 
 

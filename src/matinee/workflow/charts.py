@@ -26,6 +26,9 @@ PREDICTORS = {
     "mean": "mean of all stars",
 }
 
+# The algorithm's test channel holds the validation ratings: the test ratings are kept from it.
+_CHANNELS = {"train": "train", "validation": "validation", "test": "validate, after the last epoch"}
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -143,7 +146,7 @@ def learning(curves: Sequence[Curve], metric: str) -> Chart:
     rows = []
     ends = []
     for curve in chosen:
-        name: str = curve["channel"]
+        name = _CHANNELS[curve["channel"]]
         if len(hosts) > 1:
             name = f"{name}, {curve['host']}"
         figure.add_scatter(
@@ -153,7 +156,7 @@ def learning(curves: Sequence[Curve], metric: str) -> Chart:
             mode="lines+markers" if len(curve["epochs"]) < 60 else "lines",
             hovertemplate="epoch %{x}: %{y:.4f}",
         )
-        ends.append(f"{name} ends at {curve['values'][-1]:.4f}, from {curve['values'][0]:.4f}")
+        ends.append(f"{name} ends at {curve['values'][-1]:.4f}")
         rows += [
             [epoch + 1, name, value]
             for epoch, value in _thinned([*zip(curve["epochs"], curve["values"], strict=True)])
@@ -212,7 +215,7 @@ def parallel_coordinates(trials: Trials) -> Chart:
     done = [trial for trial in trials["trials"] if _reached(trial)]
     names = sorted({name for trial in done for name in trial["hyperparameters"]})
     axes = [*names, trials["metric"]]
-    columns = [
+    columns: list[list[float | None]] = [
         *([trial["hyperparameters"].get(name) for trial in done] for name in names),
         [_objective(trial) for trial in done],
     ]

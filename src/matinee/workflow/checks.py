@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from matinee.workflow import tables
 from matinee.workflow.errors import RatingsError
 from matinee.workflow.objects import Objects
-from matinee.workflow.parts import SPLITS, Preprocessed
+from matinee.workflow.parts import SPLITS, Part, Preprocessed
 from matinee.workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class _Copy(TypedDict):
 
 def _copy(objects: Objects, preprocessed: Preprocessed, scratch: Path) -> dict[str, list[_Copy]]:
     """Copy all objects into the scratch folder; return them by split and index table."""
-    wanted = {
+    wanted: dict[str, list[Part]] = {
         **{split: list(preprocessed["ratings"][split]) for split in SPLITS},
         "customers": [{"uri": preprocessed["customers"], "rows": preprocessed["customer_count"]}],
         "videos": [{"uri": preprocessed["videos"], "rows": preprocessed["video_count"]}],
@@ -145,7 +145,8 @@ def _objects(
         counted = preprocessed["rating_counts"][split]
         if not rows or rows != counted:
             problems.append(
-                f"{split} is {len(copies[split])} objects of {rows} ratings, {counted} were counted"
+                f"{split} is {len(copies[split])} objects of {rows:,} ratings, {counted:,} were"
+                " counted"
             )
     count = sum(map(len, copies.values()))
     return _judged("objects", problems, f"{count} objects have the columns and rows they should")
@@ -161,7 +162,7 @@ def _object_problems(part: _Copy, schema: pa.Schema) -> Iterator[str]:
     if not found.equals(schema):
         yield f"{part['uri']} has the columns {_described(found)}, not {_described(schema)}"
     if rows != part["rows"]:
-        yield f"{part['uri']} has {rows} rows, not {part['rows']}"
+        yield f"{part['uri']} has {rows:,} rows, not {part['rows']:,}"
 
 
 def _described(schema: pa.Schema) -> str:
@@ -206,13 +207,13 @@ def _values(database: duckdb.DuckDBPyConnection, preprocessed: Preprocessed) -> 
     ).fetchall()
     problems = []
     if missing:
-        problems.append(f"{missing} ratings lack a customer, a video or stars")
+        problems.append(f"{missing:,} ratings lack a customer, a video or stars")
     if strange:
-        problems.append(f"{strange} ratings are not from 1 to 5 stars, but {lowest} to {highest}")
+        problems.append(f"{strange:,} ratings are not from 1 to 5 stars, but {lowest} to {highest}")
     for count, name in ((customers, "customer"), (videos, "video")):
         if count:
             last = preprocessed["customer_count" if name == "customer" else "video_count"] - 1
-            problems.append(f"{count} ratings have a {name} index that is not from 0 to {last}")
+            problems.append(f"{count:,} ratings have a {name} index that is not from 0 to {last}")
     return _judged("values", problems, "no rating lacks a value or has one out of its range")
 
 
@@ -245,7 +246,7 @@ def _pairs(database: duckdb.DuckDBPyConnection) -> Iterator[Check]:
         if count:
             customer, video = first
             problems.append(
-                f"{count} pairs of customer and video {problem}, first customer {customer}, video"
+                f"{count:,} pairs of customer and video {problem}, first customer {customer}, video"
                 f" {video}"
             )
         yield _judged(name, problems, good)
@@ -258,7 +259,7 @@ _INDEX_QUERIES = {
             count(*) - count(distinct customer),
             (select count(*) from customers full join (
                 select customer as index, count(*) as counted from ratings group by customer
-            ) as given using (index) where ratings is distinct from counted)
+            ) as given using (index) where coalesce(ratings, 0) <> coalesce(counted, 0))
         from customers""",
     "videos": """
         select count(*) filter (where index is distinct from file_row_number),
@@ -266,7 +267,7 @@ _INDEX_QUERIES = {
             count(*) - count(distinct video),
             (select count(*) from videos full join (
                 select video as index, count(*) as counted from ratings group by video
-            ) as given using (index) where ratings is distinct from counted)
+            ) as given using (index) where coalesce(ratings, 0) <> coalesce(counted, 0))
         from videos""",
 }
 
@@ -280,7 +281,7 @@ def _index(database: duckdb.DuckDBPyConnection, table: str, name: str) -> Check:
         f"{name} ids are there already, or missing",
         f"{table} have other numbers of ratings than the index table says",
     )
-    problems = [f"{count} {rule}" for count, rule in zip(counts, rules, strict=True) if count]
+    problems = [f"{count:,} {rule}" for count, rule in zip(counts, rules, strict=True) if count]
     return _judged(f"index of {table}", problems, f"the {table} are numbered and counted as rated")
 
 
@@ -300,17 +301,17 @@ def _enough(
     train, test = (preprocessed["rating_counts"][split] for split in ("train", "test"))
     if train < settings.training_instance_count:
         problems.append(
-            f"{train} training ratings are fewer than training_instance_count"
+            f"{train:,} training ratings are fewer than training_instance_count"
             f" {settings.training_instance_count}"
         )
     if test < FEW_TEST_RATINGS and not problems:
         return {
             "name": "enough data",
             "status": "warning",
-            "detail": f"{test} test ratings are few: a difference in errors may be chance, look at"
-            " the intervals",
+            "detail": f"{test:,} test ratings are few: a difference in errors may be chance, look"
+            " at the intervals",
         }
-    return _judged("enough data", problems, f"{train} training and {test} test ratings")
+    return _judged("enough data", problems, f"{train:,} training and {test:,} test ratings")
 
 
 def _cold(database: duckdb.DuckDBPyConnection) -> Check:

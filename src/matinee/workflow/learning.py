@@ -15,14 +15,15 @@ from typing import Any, TypedDict
 from botocore.exceptions import ClientError
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-_EPOCH = re.compile(
-    r"#quality_metric: host=(?P<host>[^,]+), epoch=(?P<epoch>\d+), (?P<channel>train|validation)"
-    r" (?P<metric>\w+) <loss>=(?P<value>\S+)"
+# Of each epoch the train channel, and validation where there is one; the test channel at the end.
+_MEASURED = re.compile(
+    r"#quality_metric: host=(?P<host>[^,]+), (?:epoch=(?P<epoch>\d+), (?P<channel>train|validation)"
+    r"|(?P<last>test)) (?P<metric>\w+) <loss>=(?P<value>\S+)"
 )
 
 
 class Curve(TypedDict):
-    """A metric of a channel on one host, by epoch from 0."""
+    """A metric of a channel on one host, by epoch from 0; of `test` the last epoch alone."""
 
     host: str
     channel: str
@@ -65,8 +66,9 @@ def learning_curves(training_job: str, logs: Any) -> list[Curve]:
         are left out.
     """
     curves: dict[tuple[str, str, str], Curve] = {}
+    epoch = 0
     for line in _lines(training_job, logs):
-        found = _EPOCH.search(line)
+        found = _MEASURED.search(line)
         if found is None:
             continue
         try:
@@ -75,12 +77,15 @@ def learning_curves(training_job: str, logs: Any) -> list[Curve]:
             continue
         if not abs(value) < float("inf"):
             continue
-        key = found["host"], found["channel"], found["metric"]
+        channel = found["channel"] or found["last"]
+        if found["epoch"] is not None:
+            epoch = int(found["epoch"])
+        key = found["host"], channel, found["metric"]
         new: Curve = {
             "host": key[0], "channel": key[1], "metric": key[2], "epochs": [], "values": []
         }  # fmt: skip
         curve = curves.setdefault(key, new)
-        curve["epochs"].append(int(found["epoch"]))
+        curve["epochs"].append(epoch)
         curve["values"].append(value)
     return list(curves.values())
 

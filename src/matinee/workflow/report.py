@@ -29,7 +29,8 @@ from matinee.workflow.objects import Objects
 from matinee.workflow.settings import Settings
 from matinee.workflow.usage import job_usage
 
-METRICS_OF_CURVES = ("rmse",)
+# What is drawn of the metrics that training reports.
+_CURVE = "rmse"
 _NONE = "\N{EM DASH}"
 # Prices are the reader's to fill in: they differ by region and change.
 _NO_PRICES: dict[str, Any] = {"date": "", "currency": "USD", "source": "", "per_hour": {}}
@@ -175,11 +176,8 @@ def _charts(document: Mapping[str, Any]) -> dict[str, Chart]:
         drawn += [charts.funnel(data["funnel"]), charts.stars(data["stars"])]
     if document["activity"]:
         drawn.append(charts.activity(document["activity"]))
-    drawn += [
-        charts.learning(document["curves"], metric)
-        for metric in METRICS_OF_CURVES
-        if any(curve["metric"] == metric for curve in document["curves"])
-    ]
+    if any(curve["metric"] == _CURVE for curve in document["curves"]):
+        drawn.append(charts.learning(document["curves"], _CURVE))
     trials = document["trials"]
     if trials is not None and any(trial["objective"] is not None for trial in trials["trials"]):
         drawn += [charts.best_so_far(trials), charts.parallel_coordinates(trials)]
@@ -215,7 +213,7 @@ def _activity(objects: Objects, uri: str) -> list[int]:
                 # frexp gives the exponent without rounding: 2^(e-1) <= n < 2^e.
                 _, exponents = np.frexp(batch.column("ratings").to_numpy().astype(np.float64))
                 counts += np.bincount(exponents - 1, minlength=len(counts))
-    return counts[: counts.nonzero()[0].max() + 1].tolist()
+    return [int(count) for count in counts[: counts.nonzero()[0].max() + 1]]
 
 
 def _usage_of_steps(steps: Sequence[Step]) -> list[dict[str, Any]]:
