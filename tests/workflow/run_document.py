@@ -8,7 +8,7 @@ import numpy as np
 
 from matinee.workflow.metrics import measure
 from matinee.workflow.settings import Settings
-from tests.workflow.test_ranking import of_videos, random_splits
+from tests.workflow.test_ranking import of_videos, pairs, random_splits
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 CUSTOMERS, VIDEOS = 30, 20
@@ -19,7 +19,7 @@ def metrics() -> dict[str, Any]:
     rng = np.random.default_rng(1)
     predicted = ratings["test"].stars * 0.4 + 2 + rng.normal(0, 0.4, len(ratings["test"].stars))
     model = of_videos(rng.normal(size=VIDEOS).tolist(), CUSTOMERS)
-    return measure(predicted, ratings, model, CUSTOMERS, VIDEOS, seed=1)
+    return measure(predicted, ratings, model, pairs(CUSTOMERS, VIDEOS), seed=1)
 
 
 def trial(number: int, objective: float | None, **hyperparameters: float) -> dict[str, Any]:
@@ -29,6 +29,18 @@ def trial(number: int, objective: float | None, **hyperparameters: float) -> dic
         "status": status,
         "objective": objective,
         "hyperparameters": hyperparameters,
+    }
+
+
+def recommendation(rank: int, title: str, stars: float) -> dict[str, Any]:
+    reason = {"video": "v9", "title": HOSTILE, "stars": 5.0, "adds": 0.25}
+    return {
+        "rank": rank,
+        "video": f"v{rank}",
+        "title": title,
+        "stars": stars,
+        "ratings": 12,
+        "reasons": [reason],
     }
 
 
@@ -62,9 +74,12 @@ def run_document() -> dict[str, Any]:
             "recommendations": {
                 "customer": HOSTILE,
                 "rated": 7,
+                "best_rated": [],
+                "source": "model",
+                "note": f"customer {HOSTILE} has rated 7",
                 "items": [
-                    {"rank": 1, "video": "v1", "title": HOSTILE, "stars": 4.5},
-                    {"rank": 2, "video": "v2", "title": "Ünïcode \u2028 \U0001f3ac", "stars": 4.25},
+                    recommendation(1, HOSTILE, 4.5),
+                    recommendation(2, "Ünïcode \u2028 \U0001f3ac", 4.25),
                 ],
             },
             "artifacts": {name: f"s3://b/runs/matinee-1/{name}" for name in names},

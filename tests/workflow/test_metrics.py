@@ -11,7 +11,7 @@ import pytest
 from matinee.workflow.baselines import fit_video_means
 from matinee.workflow.metrics import error_intervals, measure
 from matinee.workflow.prepare import Ratings
-from tests.workflow.test_ranking import of_videos, rated, splits
+from tests.workflow.test_ranking import of_videos, pairs, rated, splits
 
 TRAIN = [(0, 0, 5.0), (0, 1, 4.0), (1, 0, 3.0), (1, 1, 2.0), (2, 0, 1.0)]
 VALIDATE = [(0, 2, 4.0), (1, 2, 2.0)]
@@ -21,7 +21,7 @@ PREDICTED = np.array([4.0, 3.0, 1.0, 4.0])
 
 
 def test_all_parts_are_there_and_are_json() -> None:
-    measured = measure(PREDICTED, RATINGS, of_videos([1, 2, 3, 4], 3), 3, 4, seed=1)
+    measured = measure(PREDICTED, RATINGS, of_videos([1, 2, 3, 4], 3), pairs(3, 4), seed=1)
     assert json.loads(json.dumps(measured, allow_nan=False)) == measured
     assert measured["rows"] == 4
     assert measured["model"] == {"rmse": math.sqrt(0.5), "mse": 0.5, "mae": 0.5}
@@ -36,12 +36,12 @@ def test_what_is_popular_is_rated_as_its_mean() -> None:
     np.testing.assert_allclose(means, [3, 3, 3, 3])
     means = fit_video_means(rated([(0, 0, 5), (1, 0, 2), (1, 1, 2)]), 3)
     np.testing.assert_allclose(means, [3.5, 2, 3])
-    measured = measure(PREDICTED, RATINGS, of_videos([1, 2, 3, 4], 3), 3, 4, seed=1)
+    measured = measure(PREDICTED, RATINGS, of_videos([1, 2, 3, 4], 3), pairs(3, 4), seed=1)
     assert measured["popular"]["mse"] == pytest.approx((4 + 1 + 4 + 1) / 4)
 
 
 def test_segments_are_those_of_the_training_ratings() -> None:
-    measured = measure(PREDICTED, RATINGS, of_videos([1, 2, 3, 4], 3), 3, 4, seed=1)
+    measured = measure(PREDICTED, RATINGS, of_videos([1, 2, 3, 4], 3), pairs(3, 4), seed=1)
     rows = {
         side: [(segment["from"], segment["rows"]) for segment in measured["segments"][side]]
         for side in ("customers", "videos")

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from matinee.fm.model import Model
 from matinee.workflow import ranking
 from matinee.workflow.errors import EvaluationError
+from matinee.workflow.features import Block, FeatureSpace, Sets, pair_blocks
 from matinee.workflow.prepare import Ratings
 from matinee.workflow.ranking import CUTOFF, coverage, figures, measure_ranking, novelty
 
@@ -30,6 +31,10 @@ def rated(rows: Rows) -> Ratings:
 
 def splits(train: Rows, validate: Rows, test: Rows) -> dict[str, Ratings]:
     return {"train": rated(train), "validate": rated(validate), "test": rated(test)}
+
+
+def pairs(customers: int, videos: int) -> FeatureSpace:
+    return FeatureSpace(pair_blocks(customers, videos))
 
 
 def of_videos(scores: Sequence[float], customers: int) -> Model:
@@ -101,7 +106,7 @@ def test_what_was_rated_before_is_no_candidate() -> None:
     ratings = splits(
         [(0, 3, 5), (1, 0, 1)], [(1, 3, 5)], [(0, 2, 4), (1, 1, 5), (1, 2, 3.9), (2, 0, 3)]
     )
-    measured = measure_ranking(of_videos([0, 1, 2, 9], 3), ratings, 3, 4, seed=1)
+    measured = measure_ranking(of_videos([0, 1, 2, 9], 3), ratings, pairs(3, 4), seed=1)
     assert (
         measured["protocol"] | {"eligible_customers": 2, "customers": 2, "catalogue": 4}
         == (measured["protocol"])
@@ -117,21 +122,32 @@ def test_what_was_rated_before_is_no_candidate() -> None:
 
 def test_the_test_split_hides_nothing_from_the_candidates() -> None:
     ratings = splits([(0, 0, 5)], [], [(0, 1, 1), (0, 2, 5)])
-    measured = measure_ranking(of_videos([0, 9, 1], 1), ratings, 1, 3, seed=1)
+    measured = measure_ranking(of_videos([0, 9, 1], 1), ratings, pairs(1, 3), seed=1)
     assert measured["model"]["mrr"] == 0.5
 
 
 def test_without_relevant_ratings_there_is_the_protocol_alone() -> None:
     ratings = splits([(0, 0, 5)], [], [(0, 1, 3)])
-    measured = measure_ranking(of_videos([0, 9], 1), ratings, 1, 2, seed=1)
+    measured = measure_ranking(of_videos([0, 9], 1), ratings, pairs(1, 2), seed=1)
     assert measured.keys() == {"protocol"}
     assert measured["protocol"]["customers"] == 0
 
 
 def test_a_model_of_other_data_is_refused() -> None:
     ratings = splits([(0, 0, 5)], [], [(0, 1, 5)])
-    with pytest.raises(EvaluationError, match="has 4 features, but there are 1 customers and 2"):
-        measure_ranking(of_videos([0, 9, 1], 1), ratings, 1, 2, seed=1)
+    with pytest.raises(EvaluationError, match="has 4 features, but the run has 3"):
+        measure_ranking(of_videos([0, 9, 1], 1), ratings, pairs(1, 2), seed=1)
+
+
+def test_features_beside_customer_and_video_count() -> None:
+    # Each video's one rater is a feature of it: who is rated by customer 1 is what is wanted.
+    raters = Sets(np.array([0, 1, 2, 3]), np.array([0, 1, 0], np.int32))
+    block: Block = {"name": "raters", "of": "video", "offset": 5, "width": 2}
+    space = FeatureSpace([*pair_blocks(2, 3), block], {"raters": raters})
+    linear = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
+    model = Model(3.0, linear, np.zeros((7, 1), np.float32), "regressor")
+    ratings = splits([(1, 0, 5)], [], [(0, 1, 5)])
+    assert measure_ranking(model, ratings, space, seed=1)["model"]["mrr"] == 1
 
 
 def test_of_many_customers_some_are_drawn_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +182,7 @@ def test_the_whole_protocol_is_that_of_plain_python(seed: int) -> None:
     linear = rng.normal(size=customers + videos).astype(np.float32)
     factors = rng.normal(size=(customers + videos, 3)).astype(np.float32)
     measured = measure_ranking(
-        Model(0.5, linear, factors, "regressor"), ratings, customers, videos, seed=1
+        Model(0.5, linear, factors, "regressor"), ratings, pairs(customers, videos), seed=1
     )
     by_customer, shown = reference(linear, factors, ratings, customers, videos)
     assert measured["protocol"]["customers"] == len(by_customer)

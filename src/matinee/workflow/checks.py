@@ -131,7 +131,9 @@ def _objects(
 ) -> Check:
     """Check that each object is Parquet of the right columns and number of rows."""
     schemas = {
-        **dict.fromkeys(SPLITS, tables.ratings_schema(settings.side_columns)),
+        **dict.fromkeys(
+            SPLITS, tables.ratings_schema(settings.side_columns, timed=settings.is_timed)
+        ),
         **_INDEX_TABLES,
     }
     problems = [

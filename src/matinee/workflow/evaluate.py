@@ -16,15 +16,14 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.fm import FactorizationMachine
-from matinee.fm.errors import ArtifactError
-from matinee.fm.model import Model
 from matinee.workflow.errors import EvaluationError
+from matinee.workflow.features import open_space
 from matinee.workflow.metrics import BASELINES, measure
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Preprocessed
 from matinee.workflow.prepare import Prepared, Ratings, read_ratings
 from matinee.workflow.recommend import recommend
+from matinee.workflow.recommender import load_model
 from matinee.workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ def evaluate(settings: Settings, inputs: dict[str, Any]) -> Evaluated:
         If an input is missing.
     EvaluationError
         If the predictions are not one number for each test rating, or the model is none or does not
-        fit the index tables.
+        fit the run's features.
     """
     objects = Objects()
     preprocessed: Preprocessed = inputs["preprocessed"]
@@ -69,14 +68,12 @@ def evaluate(settings: Settings, inputs: dict[str, Any]) -> Evaluated:
     folder = settings.folder(run)
     predicted = read_predictions(objects, inputs["predictions"], prepared["test_chunks"])
     ratings = _ratings(objects, preprocessed)
-    metrics = measure(
-        predicted,
-        ratings,
-        _model(objects, trained["model"]),
-        preprocessed["customer_count"],
-        preprocessed["video_count"],
-        settings.seed,
-    )
+    with (
+        open_space(preprocessed, objects) as space,
+        tempfile.TemporaryDirectory(prefix="matinee-evaluate-") as scratch,
+    ):
+        machine = load_model(objects, trained["model"], space, Path(scratch))
+        metrics = measure(predicted, ratings, machine.model, space, settings.seed)
     report = objects.read_json(preprocessed["report"])
     metrics_uri = f"{folder}/metrics.json"
     summary = {
@@ -165,16 +162,6 @@ def _score(line: bytes, uri: str, number: int) -> float:
     if not math.isfinite(score):
         raise EvaluationError(f"{uri}, line {number}: the score is {score}")
     return score
-
-
-def _model(objects: Objects, uri: str) -> Model:
-    with tempfile.TemporaryDirectory(prefix="matinee-evaluate-") as scratch:
-        path = Path(scratch) / "model.tar.gz"
-        objects.download(uri, path)
-        try:
-            return FactorizationMachine.load(path).model
-        except ArtifactError as error:
-            raise EvaluationError(f"{uri} cannot be used: {error}") from error
 
 
 def _ratings(objects: Objects, preprocessed: Preprocessed) -> dict[str, Ratings]:

@@ -8,7 +8,7 @@ and the ranking of the whole catalogue. docs/evaluation.md is the protocol. Refu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from matinee.workflow.intervals import (
 from matinee.workflow.prepare import Ratings
 from matinee.workflow.ranking import measure_ranking
 
+if TYPE_CHECKING:
+    from matinee.workflow.features import FeatureSpace
+
 # Beside the model; what a difference is measured against.
 BASELINES = ("mean", "popular", "bias")
 
@@ -35,8 +38,7 @@ def measure(
     predicted: NDArray[np.float64],
     ratings: dict[str, Ratings],
     model: Model,
-    customer_count: int,
-    video_count: int,
+    space: FeatureSpace,
     seed: int,
 ) -> dict[str, Any]:
     """Measure a model.
@@ -49,7 +51,8 @@ def measure(
         "train", "validate" and "test" to their ratings.
     model : Model
         What ranks.
-    customer_count, video_count : int
+    space : FeatureSpace
+        What the model's features mean.
     seed : int
         Of the bootstrap, and of the customers that rankings are judged by.
 
@@ -62,8 +65,9 @@ def measure(
     Raises
     ------
     EvaluationError
-        If the model has another number of features than there are customers and videos.
+        If the model has another number of features.
     """
+    customer_count, video_count = space.field_dims[:2]
     train, test = ratings["train"], ratings["test"]
     biases = fit_biases(train, ratings["validate"], customer_count, video_count)
     predictions = {
@@ -90,7 +94,7 @@ def measure(
         "stars": segments.by_stars(compared, test.stars),
     }
     measured["calibration"] = segments.calibration(predicted, test.stars)
-    measured["ranking"] = measure_ranking(model, ratings, customer_count, video_count, seed)
+    measured["ranking"] = measure_ranking(model, ratings, space, seed)
     return measured
 
 

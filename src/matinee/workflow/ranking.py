@@ -5,12 +5,13 @@ rated in the train and validate splits: no sample of candidates, since sampled m
 keep the order of recommenders (W. Krichene and S. Rendle, "On Sampled Metrics for Item
 Recommendation", KDD 2020). Relevant are the customer's test ratings of 4 stars or more. Customers
 without any are left out; of more than `MOST_CUSTOMERS` as many are drawn with the run's seed. A
-figure is the mean over customers. Refuses a model that does not fit the index tables.
+figure is the mean over customers. What is only known of a rating itself, such as its day, is not
+known of a recommendation. Refuses a model that does not fit the run's features.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from matinee.fm.ranking import top
 from matinee.workflow.errors import EvaluationError
 from matinee.workflow.intervals import LEVEL, interval, replicate_ratios
 from matinee.workflow.prepare import Ratings
+
+if TYPE_CHECKING:
+    from matinee.workflow.features import FeatureSpace
 
 CUTOFF = 10
 RELEVANT_STARS = 4.0
@@ -48,21 +52,17 @@ class Judged(NamedTuple):
 
 
 def measure_ranking(
-    model: Model,
-    ratings: dict[str, Ratings],
-    customer_count: int,
-    video_count: int,
-    seed: int,
+    model: Model, ratings: dict[str, Ratings], space: FeatureSpace, seed: int
 ) -> dict[str, Any]:
     """Measure the recommendations of a model, and of popularity alone.
 
     Parameters
     ----------
     model : Model
-        Of one feature for each customer, then one for each video.
     ratings : dict
         "train", "validate" and "test" to their ratings.
-    customer_count, video_count : int
+    space : FeatureSpace
+        What the model's features mean.
     seed : int
         Draws the customers, and the intervals.
 
@@ -80,11 +80,11 @@ def measure_ranking(
     EvaluationError
         If the model has another number of features.
     """
-    if model.feature_dim != customer_count + video_count:
+    if model.feature_dim != space.width:
         raise EvaluationError(
-            f"the model has {model.feature_dim} features, but there are {customer_count} customers"
-            f" and {video_count} videos"
+            f"the model has {model.feature_dim} features, but the run has {space.width}"
         )
+    customer_count, video_count = space.field_dims[:2]
     judged = judge(ratings, video_count, seed)
     measured: dict[str, Any] = {
         "protocol": {
@@ -101,12 +101,18 @@ def measure_ranking(
     if not len(judged.customers):
         return measured
     raters = np.bincount(ratings["train"].video, minlength=video_count)
+    of_model = top(
+        model,
+        space.encode(judged.customers),
+        space.encode(videos=np.arange(video_count)),
+        CUTOFF,
+        exclude=judged.seen,
+    )
     replicates = {}
-    for name, ranker in (
-        ("model", model),
-        ("popular", _by_popularity(raters, customer_count)),
+    for name, best in (
+        ("model", of_model.candidates),
+        ("popular", most_popular(raters, judged.seen)),
     ):
-        best = recommended(ranker, judged, customer_count, video_count)
         by_customer = figures(best, judged.relevant)
         replicates[name] = replicate_ratios(by_customer, np.ones(len(best)), seed)
         means = by_customer.mean(axis=0)
@@ -143,19 +149,14 @@ def judge(ratings: dict[str, Ratings], video_count: int, seed: int) -> Judged:
     )
 
 
-def recommended(
-    model: Model, judged: Judged, customer_count: int, video_count: int
-) -> NDArray[np.int64]:
-    """Return each customer's first videos, shape (n, CUTOFF); -1 where there are too few."""
-    width = customer_count + video_count
-    ranking = top(
-        model,
-        one_hot(judged.customers, width),
-        one_hot(customer_count + np.arange(video_count), width),
-        CUTOFF,
-        exclude=judged.seen,
-    )
-    return ranking.candidates
+def most_popular(raters: NDArray[np.int64], seen: csr_matrix) -> NDArray[np.int64]:
+    """Return each customer's most rated videos, shape (n, CUTOFF); -1 where there are too few."""
+    # The model that scores a video by its ratings, whoever the customer, who is feature 0.
+    linear = np.concatenate([[0], raters]).astype(np.float32)
+    model = Model(0.0, linear, np.zeros((len(linear), 1), np.float32), "regressor")
+    customers = one_hot(np.zeros(seen.shape[0], np.int64), len(linear))
+    videos = one_hot(np.arange(1, len(linear)), len(linear))
+    return top(model, customers, videos, CUTOFF, exclude=seen).candidates
 
 
 def figures(best: NDArray[np.int64], relevant: csr_matrix) -> NDArray[np.float64]:
@@ -211,12 +212,6 @@ def one_hot(features: NDArray[np.int64], width: int) -> csr_matrix:
     return csr_matrix(
         (np.ones(len(features), np.float32), features, bounds), (len(features), width)
     )
-
-
-def _by_popularity(raters: NDArray[np.int64], customer_count: int) -> Model:
-    """Return the model that scores a video by its ratings, whoever the customer."""
-    linear = np.concatenate([np.zeros(customer_count), raters]).astype(np.float32)
-    return Model(0.0, linear, np.zeros((len(linear), 1), np.float32), "regressor")
 
 
 def _pairs(

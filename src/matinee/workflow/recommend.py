@@ -117,7 +117,7 @@ def recommend_all(
     with tempfile.TemporaryDirectory(prefix="matinee-recommend-") as scratch_name:
         scratch = Path(scratch_name)
         catalogue = Catalogue.read(objects, preprocessed, scratch)
-        machine = load_model(objects, inputs["trained"]["model"], catalogue, scratch)
+        machine = load_model(objects, inputs["trained"]["model"], catalogue.space, scratch)
         attribution = Attribution.fit(machine.model, catalogue)
         table = RecommendationTable(catalogue, machine, attribution, count)
         blocks = table.blocks(progress or _log)

@@ -20,6 +20,7 @@ from matinee.fm.errors import ArtifactError
 from matinee.workflow.attribution import Attribution
 from matinee.workflow.catalogue import Catalogue, RatedVideo
 from matinee.workflow.errors import EvaluationError
+from matinee.workflow.features import FeatureSpace
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Preprocessed
 from matinee.workflow.rated import RatedBlock
@@ -104,7 +105,7 @@ class Recommender:
             If the artifact is no model, or of another width than the index tables.
         """
         catalogue = Catalogue.read(objects, preprocessed, folder)
-        machine = load_model(objects, model, catalogue, folder)
+        machine = load_model(objects, model, catalogue.space, folder)
         return cls(catalogue, machine.predict, Attribution.fit(machine.model, catalogue))
 
     def recommend(self, customer: str, count: int = COUNT) -> Recommendations:
@@ -213,9 +214,9 @@ class Recommender:
 
 
 def load_model(
-    objects: Objects, uri: str, catalogue: Catalogue, folder: Path
+    objects: Objects, uri: str, space: FeatureSpace, folder: Path
 ) -> FactorizationMachine:
-    """Load a model that fits the index tables.
+    """Load a model that fits the run's features.
 
     Raises
     ------
@@ -230,11 +231,11 @@ def load_model(
         raise EvaluationError(f"{uri} cannot be used: {error}") from error
     finally:
         path.unlink()
-    if len(machine.linear_) != catalogue.space.width:
+    if len(machine.linear_) != space.width:
+        customers, videos, *_ = space.field_dims
         raise EvaluationError(
-            f"{uri} has {len(machine.linear_)} features, but there are"
-            f" {catalogue.customers.num_rows} customers and {catalogue.videos.num_rows} videos, in"
-            f" all {catalogue.space.width} features"
+            f"{uri} has {len(machine.linear_)} features, but there are {customers} customers and"
+            f" {videos} videos, in all {space.width} features"
         )
     return machine
 
