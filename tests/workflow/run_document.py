@@ -62,6 +62,7 @@ def run_document() -> dict[str, Any]:
             "in_service": {"run": "matinee-0", "model_package": "arn", "rmse": 0.9, "mae": 0.7},
             "difference": {"rmse": 0.02, "interval": [0.01, 0.03]},
             "model_package": "arn:aws:sagemaker:us-east-1:000000000000:model-package/recommender/2",
+            "replaces": "arn:aws:sagemaker:us-east-1:000000000000:model-package/recommender/1",
             "endpoint": "recommender",
         },
         "summary": {

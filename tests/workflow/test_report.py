@@ -245,6 +245,20 @@ def test_the_verdict_is_that_of_the_interval(bound: list[float] | None, words: s
     assert said.startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("replaces", "words"),
+    [
+        (None, "no model before this one"),
+        ("arn:of/recommender/1", "arn:of/recommender/1, which was not compared"),
+    ],
+)
+def test_the_decision_tells_what_was_in_service(replaces: str | None, words: str) -> None:
+    document = run_document()
+    assert "RMSE 0.9000, MAE 0.7000, of run matinee-0" in render(document)
+    document["decision"] |= {"in_service": None, "difference": None, "replaces": replaces}
+    assert words in render(document)
+
+
 def test_prices_are_those_given() -> None:
     document = run_document()
     document["prices"] = {
