@@ -28,7 +28,7 @@ def blocks(language: str) -> list[str]:
 
 
 def matinee_commands() -> list[str]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines = [line for block in blocks("sh") for line in block.replace("\\\n", "").splitlines()]
     inline = [code for page in PAGES for code in re.findall(r"`(matinee [^`]+)`", page.read_text())]
     return sorted({line for line in [*lines, *inline] if line.startswith("matinee ")})
 
