@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import environments
+from benchmarks.sagemaker import console as console_pages
 from benchmarks.sagemaker import requests, servers, work
 from benchmarks.sagemaker.figures import Figure, table
 from benchmarks.tables import rewrite
@@ -47,6 +48,7 @@ def main() -> None:
         place = servers.Place(Path(name), keys, s3.address, moto)
         report(lambda: requests.starting(place))
         report(lambda: requests.describing(place, jobs=jobs, count=count))
+        report(lambda: console_pages.browsing(place, jobs=jobs))
         report(lambda: work.training(place))
         report(lambda: work.tuning(place))
         report(lambda: work.transforming(place))

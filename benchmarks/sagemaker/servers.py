@@ -1,5 +1,6 @@
 """The servers that are measured, each a process of its own: matinee's, and moto's beside it."""
 
+import json
 import random
 import subprocess
 import sys
@@ -25,6 +26,7 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/matinee-sagemaker"
 _START_S = 60.0
+_TOKEN = "console.json"  # noqa: S105 - the name of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +113,23 @@ def matinee(folder: Path, place: Place) -> Iterator[Started]:
     file = folder / "credentials.json"
     if not file.exists():
         place.keys.write(file)
+        credentials.write_private(folder / _TOKEN, json.dumps({"token": "of-the-benchmark"}))
     port = free_block(1, random.SystemRandom())
     endpoint = f"http://127.0.0.1:{port}"
     words = [
         *(sys.executable, "-m", "matinee.sagemaker"),
         *(f"--state={folder / 'state'}", f"--port={port}", f"--credentials={file}"),
-        f"--s3-endpoint-url={place.s3_endpoint}",
+        *(f"--s3-endpoint-url={place.s3_endpoint}", f"--console-token={folder / _TOKEN}"),
     ]
     with _process(words, f"{endpoint}/_matinee/health", folder / "server.log") as seconds:
         signer = Credentials(place.keys.access_key_id, place.keys.secret_access_key)
         yield Started(Target(endpoint, signer), seconds)
+
+
+def console_token(folder: Path) -> str:
+    """Return what signs in to the console of a server that was started on a folder."""
+    token: str = json.loads((folder / _TOKEN).read_text())["token"]
+    return token
 
 
 @contextmanager

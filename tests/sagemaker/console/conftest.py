@@ -20,6 +20,7 @@ from matinee.sagemaker.context import Context
 from matinee.sagemaker.data.objects import Objects
 from tests.conftest import ObjectStore
 from tests.sagemaker.conftest import Front, fronting
+from tests.sagemaker.console.scene import Scene, playing
 
 TOKEN = "a-token-of-the-tests"
 
@@ -62,3 +63,10 @@ def browser(console_front: Front) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=console_front.endpoint, trust_env=False, headers=origin) as client:
         assert client.get("/console/sign-in", params={"token": TOKEN}).status_code == 303
         yield client
+
+
+@pytest.fixture(scope="package")
+def scene(object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A server process with real jobs."""
+    with playing(tmp_path_factory.mktemp("scene"), object_store, TOKEN) as scene:
+        yield scene

@@ -258,8 +258,10 @@ def test_too_many_jobs_are_not_compared(browser: httpx.Client) -> None:
 
 def test_a_comparison_marks_what_differs(browser: httpx.Client, console_front: Front) -> None:
     for name, factors in (("one", "32"), ("two", "64")):
-        shared = {"HyperParameters": {"num_factors": factors, "epochs": "10"}}
-        console_front.context.store.insert(training_job(console_front, name, **shared))
+        chosen = {"num_factors": factors, "epochs": "10"}
+        console_front.context.store.insert(
+            training_job(console_front, name, HyperParameters=chosen)
+        )
     page = browser.get("/console/compare?job=one&job=two&job=three").text
     assert "There is no training job three." in page
     assert re.search(r'<tr class="differs"><th scope="row">num_factors.*?32.*?64', page)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,6 +71,7 @@ class Server:
         *,
         python: str | Path = sys.executable,
         environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.state = folder / "state"
         self.state.mkdir()
@@ -85,6 +86,7 @@ class Server:
             *(str(python), "-m", "matinee.sagemaker"),
             *(f"--state={self.state}", f"--port={port}", f"--credentials={credentials}"),
             *(f"--s3-endpoint-url={s3_endpoint}", "--log-level=debug"),
+            *options,
         ]
         self._environment = environment
         self._log = folder / "server.log"
