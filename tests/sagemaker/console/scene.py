@@ -67,7 +67,11 @@ def playing(folder: Path, object_store: ObjectStore, secret: str) -> Iterator[Sc
     caller = Jobs(server, object_store, "matinee")
     try:
         server.start()
-        yield _play(caller)
+        scene = _play(caller)
+        yield scene
+        # Its processes outlive their server.
+        caller.sagemaker.delete_endpoint(EndpointName=scene.endpoint)
+        until(lambda: not caller.sagemaker.list_endpoints()["Endpoints"])
     finally:
         caller.close()
         server.close()

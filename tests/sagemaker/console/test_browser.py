@@ -95,7 +95,7 @@ def visitor(request: pytest.FixtureRequest, chromium: Browser, scene: Scene) -> 
 def drawn(page: Page, count: int) -> None:
     """Wait until so many figures are drawn."""
     page.wait_for_selector(f'[data-charts][data-drawn="{count}"]')
-    expect(page.locator(".js-plotly-plot .main-svg .plot").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
 
 
 def test_the_way_through_the_console(visitor: Visitor) -> None:

@@ -9,33 +9,19 @@ function whenVisible(action) {
   document.addEventListener("visibilitychange", () => whenVisible(action), { once: true });
 }
 
-function repeat(ask) {
-  const next = () => setTimeout(() => whenVisible(run), POLL_MS);
+// Asks for an address again and again, for as long as `take` says of the answer that it may change.
+function repeat(address, take, delay = 0) {
   async function run() {
-    try {
-      if (await ask()) next();
-    } catch {
-      next(); // the server is away; it may come back
-    }
+    const answer = await fetch(address).catch(() => null); // the server is away; it may come back
+    if (answer?.status === 401) location.reload(); // signed out: the page asks to sign in
+    else if (!answer?.ok || (await take(answer))) wait(POLL_MS);
   }
-  run();
-}
-
-async function get(address) {
-  const answer = await fetch(address);
-  if (answer.status === 401) location.reload(); // signed out: the page asks to sign in
-  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
-  return answer;
+  const wait = (milliseconds) => setTimeout(() => whenVisible(run), milliseconds);
+  wait(delay);
 }
 
 function refresh(place) {
-  let isFirst = true;
-  repeat(async () => {
-    if (isFirst) {
-      isFirst = false;
-      return true;
-    }
-    const answer = await get(place.dataset.live);
+  async function take(answer) {
     const news = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of news.querySelectorAll("[data-part]")) {
       const old = place.querySelector(`[data-part="${part.dataset.part}"]`);
@@ -45,7 +31,8 @@ function refresh(place) {
     if (answer.headers.get("x-matinee-live") === "yes") return true;
     document.querySelector(".stop")?.remove();
     return false;
-  });
+  }
+  repeat(place.dataset.live, take, POLL_MS);
 }
 
 function color(name) {
@@ -104,8 +91,8 @@ function draw(place, figures) {
 function chart(place) {
   let figures = [];
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(place, figures));
-  repeat(async () => {
-    const news = await (await get(place.dataset.charts)).json();
+  repeat(place.dataset.charts, async (answer) => {
+    const news = await answer.json();
     if (JSON.stringify(news.figures) !== JSON.stringify(figures)) draw(place, news.figures);
     figures = news.figures;
     place.dataset.drawn = figures.length;
