@@ -188,6 +188,24 @@ def test_options_that_mean_nothing_are_refused(start: Start, credentials: Path) 
     assert "argument --port: invalid" in refusal(start(port=65536))
 
 
+def test_a_console_that_cannot_be_is_refused(start: Start, tmp_path: Path) -> None:
+    token = tmp_path / "console.json"
+    console = {"console-token": token}
+    assert "cannot read the console token file" in refusal(start(**console))
+    token.write_text('{"token": "secret"}')
+    token.chmod(0o644)
+    assert f"{token} has mode 644" in refusal(start(**console))
+    token.chmod(0o600)
+    page = {"console-page": "mine=tests.nowhere:page"}
+    assert "cannot import 'tests.nowhere'" in refusal(start(**console, **page))
+    page = {"console-page": "mine=json:loads"}
+    assert "mine=json:loads: the factory failed: TypeError" in refusal(start(**console, **page))
+    link = {"console-tag-link": "run=ftp://host/{}"}
+    assert "--console-tag-link run=ftp://host/{}" in refusal(start(**console, **link))
+    token.write_text("{}")
+    assert "must be an object with the string token" in refusal(start(**console))
+
+
 def test_listens_on_ipv6(start: Start, port: int) -> None:
     if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")

@@ -96,4 +96,4 @@ def _plotly(_request: Request) -> Response:
     if package is None or package.origin is None:
         raise HTTPException(404, "plotly is not installed")
     path = Path(package.origin).parent / "package_data" / "plotly.min.js"
-    return FileResponse(path, headers={"cache-control": "max-age=86400"})
+    return FileResponse(path, headers={"cache-control": "private, max-age=86400"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from matinee.sagemaker.console import texts
@@ -44,6 +45,8 @@ def _values(values: Mapping[str, Any]) -> tuple[Fact, ...]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{texts.moment(value)} UTC"
     return value if isinstance(value, str) else texts.document(value)
 
 
