@@ -94,7 +94,7 @@ class ResourcePages:
         return {
             "kind": kind,
             "resource": resource,
-            "charts": curves_href(resource) if kind is TRAINING else "",
+            "charts": _charts(kind, resource),
             "took": _took(self._context, kind, resource),
             "failure": resource.document.get("FailureReason", ""),
             "transitions": resource.document.get("SecondaryStatusTransitions", []),
@@ -179,6 +179,13 @@ class ResourcePages:
             return RedirectResponse(kind.href(name), 303)
 
         return stop
+
+
+def _charts(kind: Kind, resource: Resource) -> str:
+    """Return where the figures of a resource are; empty if it has none."""
+    if kind is TUNING:
+        return kind.href(resource.name, "trials")
+    return curves_href(resource) if kind is TRAINING else ""
 
 
 def is_at_rest(kind: Kind, resource: Resource) -> bool:

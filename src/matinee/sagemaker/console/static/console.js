@@ -62,7 +62,7 @@ function themed(figure) {
       colorway: color("--series").split(" "),
       hovermode: "x",
       hoverlabel: { bgcolor: color("--card"), font: { color: color("--text") } },
-      legend: { orientation: "h", y: -0.25 },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
       ...layout,
       annotations: annotations ?? [],
       xaxis: { ...axis, ...xaxis },
@@ -72,16 +72,16 @@ function themed(figure) {
 }
 
 function draw(place, figures) {
+  // All of them before any is drawn: their number decides how wide each is.
+  while (place.children.length < figures.length) {
+    const frame = document.createElement("figure");
+    const plot = document.createElement("div");
+    plot.className = "plot";
+    frame.append(document.createElement("figcaption"), plot);
+    place.append(frame);
+  }
   figures.forEach((figure, number) => {
-    let frame = place.children[number];
-    if (!frame) {
-      frame = document.createElement("figure");
-      const caption = document.createElement("figcaption");
-      const plot = document.createElement("div");
-      plot.className = "plot";
-      frame.append(caption, plot);
-      place.append(frame);
-    }
+    const frame = place.children[number];
     frame.firstChild.textContent = figure.title;
     const { data, layout } = themed(figure);
     Plotly.react(frame.lastChild, data, layout, { displayModeBar: false, responsive: true });
