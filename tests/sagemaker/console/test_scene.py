@@ -87,8 +87,8 @@ def test_an_endpoint_answers_as_it_answers_anybody(user: httpx.Client, scene: Sc
     assert "from AllTraffic in" in answer
     answer = user.post(f"{page}/try", data={**form, "record": "bad"}).text
     assert "ModelError: Received client error (400)" in answer
-    answer = user.post("/console/endpoints/none/try", data=form)
-    assert answer.status_code == 404
+    none = user.post("/console/endpoints/none/try", data=form)
+    assert none.status_code == 404
     assert user.post(f"{page}/try", data=form, headers={"origin": "null"}).status_code == 403
     assert user.post(f"{page}/try", content=b"x" * (1 << 21)).status_code == 413
 
