@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from matinee import recordio
+from matinee.fm import artifact
+from matinee.fm.model import Model
 from matinee.workflow import feature_tables
 from matinee.workflow.errors import RatingsError
 from matinee.workflow.features import (
@@ -27,6 +29,7 @@ from matinee.workflow.objects import Objects
 from matinee.workflow.parts import SPLITS, Preprocessed
 from matinee.workflow.prepare import prepare
 from matinee.workflow.preprocess import preprocess
+from matinee.workflow.recommend import recommend
 from matinee.workflow.settings import Settings
 from tests.workflow.conftest import as_csv
 
@@ -195,6 +198,28 @@ def test_serving_encodes_as_training_did(step: Step, tmp_path: Path) -> None:
         assert not stranger[block(space, "customer")].any()
         assert not stranger[block(space, "history")].any()
         assert stranger[block(space, "video")].tolist() == [1] + [0] * 9
+
+
+def test_recommendations_are_what_the_model_says_of_the_encoded_pair(
+    step: Step, put: Put, tmp_path: Path
+) -> None:
+    _, preprocessed = step(*ALL)
+    videos = pq.read_table(io.BytesIO(Objects().read(preprocessed["videos"])))["video"].to_pylist()
+    table = pq.read_table(io.BytesIO(Objects().read(preprocessed["customers"])))
+    customer = table["customer"].to_pylist().index("c5")
+    rng = np.random.default_rng(1)
+    with open_space(preprocessed) as space:
+        linear = rng.normal(size=space.width).astype(np.float32)
+        factors = rng.normal(size=(space.width, 3)).astype(np.float32)
+        model = Model(3.0, linear, factors, "regressor")
+        artifact.write(model, tmp_path / "model")
+        uri = put("model", (tmp_path / "model").read_bytes())
+        found = recommend(preprocessed, uri, customer="c5", seed=1)
+        chosen = [videos.index(item["video"]) for item in found["items"]]
+        expected = model.predict(space.encode([customer] * len(chosen), chosen))
+    assert len(chosen) == 10 - found["rated"] > 1
+    stars = [item["stars"] for item in found["items"]]
+    np.testing.assert_allclose(stars, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,8 @@ def test_every_parameter_is_one_that_decides_or_one_that_does_not() -> None:
         "ratings", "output", "athena_database", "athena_workgroup", "role", "preset", "image",
         "reuse", "check_interval", "training_volume_gb", "training_max_seconds",
         "transform_instance_type", "drift_psi", "drift_unknown_fraction", "drift_mean_shift",
+        "deferrable", "publish", "approval", "gate_tolerance", "gate_baseline",
+        "model_package_group", "endpoint", "endpoint_instance_type", "endpoint_instance_count",
     }  # fmt: skip
     fields = set(Settings.__dataclass_fields__)
     assert deciding <= fields
