@@ -16,7 +16,7 @@ from matinee.workflow.objects import Objects
 from matinee.workflow.parameters import PARAMETERS
 from matinee.workflow.parts import Preprocessed
 
-ENDPOINT = "recommender"
+ENDPOINT = str(PARAMETERS["endpoint"].default)
 OUTPUT = str(PARAMETERS["output"].default)
 _MOST_LISTED = 10
 _SUMMARY = "summary.json"
