@@ -122,7 +122,7 @@ def test_all_customers_are_written_to_the_runs_folder(stack: Stack, objects: Obj
     ("words", "problem"),
     [
         (["c1", "--run", "nowhere"], "there is no s3://matinee/runs/nowhere/summary.json; runs"),
-        (["c1", "--endpoint", "nothing"], "Error: there is no endpoint nothing"),
+        (["c1", "--endpoint", "nothing"], "Error: no endpoint nothing is in service"),
         ([], "name a customer, or --all of them"),
         (["c1", "--all"], "name a customer, or --all of them"),
         (["--all", "--endpoint", "films"], "--endpoint serves one customer at a time"),

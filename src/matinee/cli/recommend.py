@@ -106,7 +106,7 @@ def _run(stack: Stack, objects: Objects, name: str | None, endpoint: str | None)
         return runs.by_name(objects, name)
     served = runs.in_service(objects, stack.client("sagemaker"), endpoint or runs.ENDPOINT)
     if served is None and endpoint is not None:
-        raise click.ClickException(f"there is no endpoint {endpoint}")
+        raise click.ClickException(f"no endpoint {endpoint} is in service")
     return served or runs.latest(objects)
 
 

@@ -20,6 +20,8 @@ ENDPOINT = str(PARAMETERS["endpoint"].default)
 OUTPUT = str(PARAMETERS["output"].default)
 _MOST_LISTED = 10
 _SUMMARY = "summary.json"
+# What an endpoint is that never came into service, or goes; one that changes serves meanwhile.
+_NOT_IN_SERVICE = ("Creating", "Failed", "Deleting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Run:
 
 
 def in_service(objects: Objects, sagemaker: Any, endpoint: str) -> Run | None:
-    """Return the run whose model an endpoint serves; None if there is no such endpoint.
+    """Return the run whose model an endpoint serves; None if no such endpoint is in service.
 
     Parameters
     ----------
@@ -93,6 +95,8 @@ def in_service(objects: Objects, sagemaker: Any, endpoint: str) -> Run | None:
         if error.response["Error"]["Message"].startswith("Could not find endpoint"):
             return None
         raise
+    if described["EndpointStatus"] in _NOT_IN_SERVICE:
+        return None
     config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
     model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     package = model.get("PrimaryContainer", {}).get("ModelPackageName")
