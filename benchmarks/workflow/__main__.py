@@ -105,7 +105,7 @@ def _stars(uri: str) -> NDArray[np.float32]:
 
 def table(runs: Sequence[Measured]) -> str:
     """Lay the runs out beside the first one, which has no features."""
-    rows = []
+    rows: list[list[str]] = []
     for run in runs:
         low, high = interval(runs[0], run)
         rows.append(

@@ -72,6 +72,7 @@ def left_running(aws: AWS, bucket: str) -> str:
         "validate": f"s3://{bucket}/left/",
         "test": "",
         "feature_dim": 2,
+        "field_dims": [1, 1],
         "rating_counts": {},
         "test_chunks": [],
     }

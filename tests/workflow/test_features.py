@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.sparse import csr_matrix
 
 from matinee import recordio
 from matinee.fm import artifact
@@ -89,6 +90,7 @@ def records_of(settings: Settings, preprocessed: Preprocessed, split: str) -> An
     prepared: Any = prepare(settings, dict(preprocessed))
     body = b"".join(Objects().read(uri) for uri in Objects().list(prepared[split]))
     records = recordio.decode(body)
+    assert isinstance(records.features, csr_matrix)
     assert records.features.shape[1] == prepared["feature_dim"] == sum(prepared["field_dims"])
     return records.features.toarray(), records.labels
 
@@ -141,7 +143,7 @@ def test_a_record_says_what_is_known_of_its_rating(step: Step, tmp_path: Path) -
                     "rating:vine": row["vine"],
                 }
                 for name, text in texts.items():
-                    values = set(values_of(text)) or {None}
+                    values: set[str | None] = set(values_of(text)) or {None}
                     places = [
                         place
                         for place, value, _ in vocabulary(preprocessed, name)
@@ -176,7 +178,7 @@ def test_serving_encodes_as_training_did(step: Step, tmp_path: Path) -> None:
     customers = [row["customer"] for row in rows]
     videos = [row["video"] for row in rows]
     with open_space(preprocessed) as space:
-        known = {
+        known: dict[str, Any] = {
             "times": [np.nan if row["time"] is None else row["time"] for row in rows],
             "values": {"vine": [row["vine"] for row in rows]},
         }

@@ -212,7 +212,7 @@ def _profile(objects: Objects, preprocessed: Preprocessed, scratch: Path) -> Pro
 def _histogram(
     values: ArrayLike, bounds: Sequence[float], counts: ArrayLike | None = None
 ) -> list[int]:
-    bins = np.digitize(values, bounds)
+    bins = np.digitize(np.asarray(values, np.float64), bounds)
     found: list[int] = (
         np.bincount(bins, weights=counts, minlength=len(bounds) + 1).astype(np.int64).tolist()
     )
