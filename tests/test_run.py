@@ -25,6 +25,7 @@ from matinee.stack.stack import Stack
 TASKS = (
     "start",
     "preprocess",
+    "check",
     "prepare",
     "branch",
     "train",
@@ -33,6 +34,7 @@ TASKS = (
     "register",
     "gate",
     "deploy",
+    "report",
     "clean_up",
 )
 LIMIT_S = 420
@@ -154,6 +156,9 @@ def test_a_run_ends_in_recommendations(home: Path, ratings: Path) -> None:
     assert "The model recommender/1 is approved" in done.stdout
     assert "no model is in service and none has to be beaten: RMSE" in done.stdout
     assert "endpoint recommender serves it" in done.stdout
+    [report] = (home / "reports").iterdir()
+    assert f"report       {report}" in done.stdout
+    assert "Decision: approved" in report.read_text()
 
 
 def test_there_is_nothing_to_go_back_to_before_the_second_model(home: Path) -> None:

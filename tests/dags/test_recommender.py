@@ -17,7 +17,8 @@ UPSTREAM = {
     "start": [],
     "preprocess": ["start"],
     "prepare": ["preprocess"],
-    "branch": ["prepare", "preprocess"],
+    "check": ["preprocess"],
+    "branch": ["check", "prepare", "preprocess"],
     "train": ["branch"],
     "tune": ["branch"],
     "predict": ["train", "tune"],
@@ -27,13 +28,14 @@ UPSTREAM = {
     "ask": ["gate"],
     "deploy": ["ask", "gate"],
     "reject": ["ask", "gate"],
-    "clean_up": ["deploy", "reject", "start"],
+    "report": ["deploy", "reject", "start"],
+    "clean_up": ["report", "start"],
 }
 GROUPS = {
-    "data": {"preprocess", "prepare"},
+    "data": {"preprocess", "check", "prepare"},
     "model": {"branch", "train", "tune", "predict", "evaluate"},
     "publish": {"register", "gate", "ask", "deploy", "reject"},
-    None: {"start", "clean_up"},
+    None: {"start", "report", "clean_up"},
 }
 JOBS = {"train", "tune", "predict"}
 
@@ -108,8 +110,9 @@ def test_predicting_follows_either_branch_and_clean_up_all(dag: dict[str, Any]) 
     tasks = dag["tasks"]
     assert tasks["predict"]["trigger_rule"] == "none_failed_min_one_success"
     assert tasks["start"]["setup"]
-    assert tasks["clean_up"]["teardown"]
-    assert tasks["clean_up"]["trigger_rule"] == "all_done_setup_success"
+    for name in ("report", "clean_up"):
+        assert tasks[name]["teardown"]
+        assert tasks[name]["trigger_rule"] == "all_done_setup_success"
 
 
 def test_the_dag_and_every_task_are_documented(dag: dict[str, Any]) -> None:

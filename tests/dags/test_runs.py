@@ -146,6 +146,7 @@ def test_a_run_trains_predicts_evaluates_and_cleans_up(
     name = run_name(done["run_id"])
     objects = written(aws, bucket, name)
     assert sorted(objects) == [
+        "checks.json",
         "decision.json",
         "metrics.json",
         f"predict/{name}-predict-1/test_0.protobuf.out",
@@ -155,6 +156,7 @@ def test_a_run_trains_predicts_evaluates_and_cleans_up(
         "preprocess/ratings/validate/part-00000.parquet",
         "preprocess/report.json",
         "preprocess/videos.parquet",
+        "report.html",
         "summary.json",
         f"train/{name}-train-1/output/model.tar.gz",
     ]
@@ -238,6 +240,19 @@ def test_a_model_that_passes_the_gate_is_in_service_after_the_clean_up(
     assert done["results"]["clean_up"]["deleted_endpoint_configs"] == []
 
 
+def test_the_report_shows_the_decision_and_what_each_step_took(
+    runs: Runs, aws: AWS, bucket: str
+) -> None:
+    for run, verdict in (("train", "rejected"), ("tune", "approved")):
+        name = run_name(runs[run]["run_id"])
+        page = written(aws, bucket, name)["report.html"].decode()
+        assert f"Decision: {verdict}" in page
+        for step in ("preprocess", "prepare", run, "gate"):
+            assert f">{step}<" in page
+    without = written(aws, bucket, run_name(runs["not published"]["run_id"]))["report.html"]
+    assert b"Decision: none was recorded" in without
+
+
 def test_events_of_assets_tell_where_they_lie(runs: Runs, bucket: str) -> None:
     name = run_name(runs["tune"]["run_id"])
     folder = f"s3://{bucket}/runs/{name}"
@@ -293,6 +308,7 @@ def test_refused_ratings_fail_at_once_and_are_cleaned_up_after(
     assert {states[task] for task in ("prepare", "branch", "predict", "evaluate")} == {
         "upstream_failed"
     }
+    assert states["report"] == "skipped"
     assert done["tries"]["preprocess"] == 1
     assert "1 stars not a number" in done["log"]
     assert written(aws, bucket, run_name(done["run_id"])) == {}

@@ -14,7 +14,9 @@ import pytest
 
 from matinee.workflow.clean_up import clean_up, stop_jobs
 from matinee.workflow.errors import ObjectsError
+from matinee.workflow.learning import tuning_trials
 from matinee.workflow.objects import Objects
+from matinee.workflow.report import write_report
 from matinee.workflow.requests import job_name, training_request, tuning_request
 from matinee.workflow.rollback import rollback
 from tests.conftest import AWS
@@ -80,7 +82,7 @@ def called(
     boto3.setup_default_session()
     session = boto3.DEFAULT_SESSION
     assert session is not None
-    for service in ("sagemaker", "sagemaker-runtime", "iam"):
+    for service in ("sagemaker", "sagemaker-runtime", "iam", "cloudwatch-logs"):
         session.events.register(f"before-call.{service}", note)
     yield seen
     boto3.DEFAULT_SESSION = None
@@ -110,6 +112,8 @@ def test_the_policy_suffices_and_all_of_it_is_used(
     sagemaker.create_training_job(**training_request(endless, prepared, name=train, image=IMAGE))
     assert set(stop_jobs(run, sagemaker)["stopped_jobs"]) >= {tune, train}
     sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=tune)
+    tuning_trials(tune, sagemaker)
+    write_report(second, {"run": run, "summary": inputs["evaluated"]["summary"]})
     with pytest.raises(sagemaker.exceptions.ClientError, match="ValidationException"):
         sagemaker.stop_transform_job(TransformJobName=f"{run}-predict-1")
     clean_up(second, {"run": run})

@@ -169,6 +169,18 @@ def test_data_that_changed_are_compared_by_ids_without_what_was_learned(
     assert decision["in_service"]["rmse"] < 1.2
 
 
+def test_models_of_other_features_are_compared(publisher: Publisher) -> None:
+    plain = publisher.settings(**GOOD, gate_tolerance=5)
+    publish(plain, publisher.run(plain))
+    histories = publisher.settings(**GOOD, gate_tolerance=5, features=["history"])
+    decision = publish(histories, inputs := publisher.run(histories))
+    assert decision["decision"] == "approved", decision["reason"]
+    metrics = Objects().read_json(inputs["evaluated"]["metrics"])
+    # The same ratings, by the same model that is in service now.
+    decision = publish(plain, publisher.run(plain))
+    assert decision["in_service"]["rmse"] == pytest.approx(metrics["model"]["rmse"], rel=1e-5)
+
+
 def test_a_model_in_service_whose_run_is_gone_cannot_be_compared(publisher: Publisher) -> None:
     first = publisher.settings(**GOOD)
     inputs = publisher.run(first)

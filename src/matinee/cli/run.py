@@ -130,6 +130,7 @@ def _run(
         summary.show_seconds(watch.merged(tasks), screen)
         started = api.xcom(DAG_ID, run_id, "start")
         evaluated = api.xcom(DAG_ID, run_id, "evaluate")
+        reported = api.xcom(DAG_ID, run_id, "report")
         if not ended_well:
             watch.show_failures(stack, api, run_id, tasks, screen)
     objects = Objects(client)
@@ -139,6 +140,11 @@ def _run(
         decision = f"{started['folder']}/decision.json"
         if decision in objects.list(started["folder"]):
             summary.show_decision(objects.read_json(decision), screen)
+    if reported is not None:
+        copy = stack.home.path / "reports" / f"{reported['run']}.html"
+        copy.parent.mkdir(exist_ok=True)
+        objects.download(reported["report"], copy)
+        say(screen, f"{'report':<12} {copy}")
     logs = stack.airflow.folder / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
     say(screen, f"{'task logs':<12} {logs}")
     say(screen, f"{'server logs':<12} {stack.home.path / 'logs'}")

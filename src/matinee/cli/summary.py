@@ -22,9 +22,14 @@ def show(summary: Mapping[str, Any], screen: Console) -> None:
     _show_funnel(summary["funnel"], summary["malformed"], screen)
     _show_metrics(summary["metrics"], summary["training"], screen)
     _show_recommendations(summary["recommendations"], screen)
-    for name in ("model", "predictions", "metrics", "report"):
+    for title, name in (
+        ("model", "model"),
+        ("predictions", "predictions"),
+        ("metrics", "metrics"),
+        ("data report", "report"),
+    ):
         # Not in a table, which would break long ones apart.
-        say(screen, f"{name:<12} {summary['artifacts'][name]}")
+        say(screen, f"{title:<12} {summary['artifacts'][name]}")
 
 
 def show_decision(decision: Mapping[str, Any], screen: Console) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,6 +43,21 @@ Reference = Any
 # What tasks hand on beside what they return: `preprocess` returns what `prepare` is mapped over,
 # `branch`, `gate` and `ask` which task comes next.
 PREPROCESSED, PREPARED, GATED, ANSWER = "preprocessed", "prepared", "gated", "answer"
+# What each took, for the report, which names them in this order.
+STEP = "step"
+ORDER = [
+    "preprocess",
+    "check",
+    "prepare",
+    "train",
+    "tune",
+    "predict",
+    "evaluate",
+    "register",
+    "gate",
+    "deploy",
+    "reject",
+]
 APPROVE, REJECT = "Approve", "Reject"
 
 # What a run makes, for DAGs that are to start when it is new. Each event tells the run and the URI.
@@ -61,6 +76,7 @@ it, `gate` decides with reasons in `decision.json`.
 |---|---|
 | start | checks the parameters and names the run |
 | preprocess | reads the ratings; reports malformed rows; filters, indexes and splits |
+| check | refuses splits that nothing good can come of, and those with a rating in two |
 | prepare | encodes the splits for Factorization Machines, many ratings in several tasks at a time |
 | branch | checks that all are encoded; chooses `train` or `tune` by the parameter `tune` |
 | train, tune | a SageMaker training job, or a tuning job over many |
@@ -71,6 +87,7 @@ it, `gate` decides with reasons in `decision.json`.
 | ask | with the parameter `approval` at `person`: waits for a person to decide instead |
 | deploy | puts the model into service, tries it, and goes back if it answers wrongly |
 | reject | puts the model aside, with the reason |
+| report | one HTML file that shows all of it; also after a failure, once `evaluate` is done |
 | clean_up | stops what still runs, deletes models and prepared data; also after a failure |
 
 After a failure, clear the run from `prepare` on: `clean_up` has removed what `prepare` made.
@@ -84,6 +101,16 @@ def _final_refusals() -> Iterator[None]:
         yield
     except WorkflowError as error:
         raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def _step() -> Iterator[None]:
+    """Do a task's work: what it refuses is final, what it took is told."""
+    from matinee.workflow.steps import measured
+
+    ti = get_current_context()["ti"]
+    with _final_refusals(), measured(ti.task_id, lambda step: ti.xcom_push(STEP, step)):
+        yield
 
 
 def _settings(params: Mapping[str, Any]) -> Settings:
@@ -203,9 +230,12 @@ def _after_job(context: Any, result: dict[str, Any]) -> None:
     """Refuse a job that was stopped: the operators take that for success."""
     from matinee.workflow.jobs import require_completed
 
-    part, kind, _ = _JOBS[context["task"].task_id]
+    ti = context["ti"]
+    part, kind, _ = _JOBS[ti.task_id]
     with _final_refusals():
         require_completed(result[part], kind)
+    seconds = (datetime.now(UTC) - ti.start_date).total_seconds()
+    ti.xcom_push(STEP, {"name": ti.task_id, "seconds": seconds, "peak_memory_mb": None})
     if part == "Transform":
         uri = result[part]["TransformOutput"]["S3OutputPath"]
         _tell_event(context, PREDICTIONS, uri)
@@ -317,7 +347,7 @@ with DAG(
     )
     def start() -> dict[str, Any]:
         context = get_current_context()
-        with _final_refusals():
+        with _step():
             settings = _settings(context["params"])
             if settings.deferrable and find_spec("aiobotocore") is None:
                 raise AirflowFailException(
@@ -337,7 +367,7 @@ with DAG(
         from matinee.workflow.preprocess import preprocess
 
         context = get_current_context()
-        with _final_refusals():
+        with _step():
             settings = _settings(context["params"])
             preprocessed = preprocess(settings, started)
             context["ti"].xcom_push(PREPROCESSED, preprocessed)
@@ -346,12 +376,23 @@ with DAG(
 
     @task(
         multiple_outputs=False,
+        doc_md="Checks the splits and index tables before anything is trained; writes checks.json.",
+    )
+    def check(preprocessed: Reference) -> dict[str, Any]:
+        from matinee.workflow.checks import check
+
+        with _step():
+            settings = _settings(get_current_context()["params"])
+            return dict(check(settings, {"preprocessed": preprocessed}))
+
+    @task(
+        multiple_outputs=False,
         doc_md="Encodes some parts of the splits as RecordIO-protobuf, the test split in chunks.",
     )
     def prepare(preprocessed: Reference, parts: Reference) -> list[Any]:
         from matinee.workflow.prepare import prepare_parts
 
-        with _final_refusals():
+        with _step():
             settings = _settings(get_current_context()["params"])
             return list(prepare_parts(settings, preprocessed, parts))
 
@@ -360,7 +401,7 @@ with DAG(
         from matinee.workflow.prepare import gather
 
         context = get_current_context()
-        with _final_refusals():
+        with _step():
             settings = _settings(context["params"])
             parts = [part for group in prepared for part in group]
             context["ti"].xcom_push(PREPARED, gather(settings, preprocessed, parts))
@@ -374,7 +415,7 @@ with DAG(
         from matinee.workflow.evaluate import evaluate
 
         context = get_current_context()
-        with _final_refusals():
+        with _step():
             settings = _settings(context["params"])
             inputs = {
                 "preprocessed": preprocessed,
@@ -396,7 +437,7 @@ with DAG(
         from matinee.workflow.register import register
 
         context = get_current_context()
-        with _final_refusals():
+        with _step():
             settings = _settings(context["params"])
             if not settings.publish:
                 raise AirflowSkipException("the parameter `publish` is false")
@@ -417,7 +458,7 @@ with DAG(
 
         context = get_current_context()
         ti = context["ti"]
-        with _final_refusals():
+        with _step():
             inputs = {
                 "preprocessed": preprocessed,
                 "prepared": ti.xcom_pull(task_ids="branch", key=PREPARED),
@@ -440,7 +481,7 @@ with DAG(
         from matinee.workflow.deploy import deploy
 
         context = get_current_context()
-        with _final_refusals():
+        with _step():
             settings = _settings(context["params"])
             inputs = _verdict(context["ti"])
             tell_page(context["ti"], "endpoints", context["params"]["endpoint"])
@@ -457,8 +498,39 @@ with DAG(
         from matinee.workflow.deploy import reject
 
         context = get_current_context()
-        with _final_refusals():
+        with _step():
             return dict(reject(_settings(context["params"]), _verdict(context["ti"])))
+
+    @task(
+        multiple_outputs=False,
+        doc_md="Writes report.html, which shows the decision and what led to it.",
+    )
+    def report(started: Reference) -> dict[str, Any]:
+        from matinee.workflow.decision import decision_uri
+        from matinee.workflow.report import write_report
+        from matinee.workflow.steps import together
+
+        context = get_current_context()
+        ti = context["ti"]
+        with _final_refusals():
+            settings = _settings(context["params"])
+            evaluated = ti.xcom_pull(task_ids="evaluate")
+            if evaluated is None:
+                raise AirflowSkipException("nothing was evaluated")
+            told = {name: ti.xcom_pull(task_ids=[name], key=STEP) for name in ORDER}
+            decided = ti.xcom_pull(task_ids="gate", key=GATED) is not None
+            inputs = {
+                "run": started["run"],
+                "summary": evaluated["summary"],
+                "checks": ti.xcom_pull(task_ids="check")["checks"],
+                "decision": decision_uri(settings, started["run"]) if decided else None,
+                "steps": [
+                    together(name, steps)
+                    for name, of_task in told.items()
+                    if (steps := [step for step in of_task if step is not None])
+                ],
+            }
+            return dict(write_report(settings, inputs))
 
     @task(
         multiple_outputs=False,
@@ -474,6 +546,7 @@ with DAG(
     with TaskGroup("data", prefix_group_id=False, tooltip="From ratings to records"):
         groups: Reference = preprocess(started)
         preprocessed = groups[PREPROCESSED]
+        checked = check(preprocessed)
         prepared = prepare.partial(preprocessed=preprocessed).expand(parts=groups)
 
     with TaskGroup("model", prefix_group_id=False, tooltip="Trained, and measured"):
@@ -499,7 +572,8 @@ with DAG(
             outlets=[PREDICTIONS],
             **_JOB,
         )
-        branch(preprocessed, prepared) >> [train, tune] >> predict
+        chosen = branch(preprocessed, prepared)
+        checked >> chosen >> [train, tune] >> predict
         evaluated = evaluate(preprocessed, predict.output)
 
     with TaskGroup("publish", prefix_group_id=False, tooltip="Compared, and put into service"):
@@ -530,4 +604,6 @@ with DAG(
     for operator in (train, tune, predict, deployed.operator):
         operator.operator_extra_links = (ConsoleLink(),)
 
-    [deployed, rejected] >> clean_up(started).as_teardown()
+    # Teardowns, since they are due whatever failed, and do not hide that it did.
+    reported = report(started).as_teardown()
+    [deployed, rejected] >> reported >> clean_up(started).as_teardown()

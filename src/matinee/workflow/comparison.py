@@ -1,36 +1,38 @@
 """A candidate beside the model in service: both predict the same test ratings.
 
 The model in service has indexes of its own, since the data may have changed since. Its index tables
-are found by its run's summary, and the test ratings are encoded with them by their ids: a customer
-or video that it does not know leaves its feature out, as when the endpoint is asked. Ratings that
-it was trained on are left out of the comparison. Refuses models that do not fit their index tables.
+are found by its run's summary, and the test ratings are encoded with them, by their ids, in that
+run's features: a customer or video that it does not know leaves its features out, as when the
+endpoint is asked. Ratings that it was trained on are left out of the comparison. Refuses models
+that do not fit the features of their run.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from matinee.fm import FactorizationMachine
 from matinee.fm.errors import ArtifactError
 from matinee.workflow.errors import EvaluationError
+from matinee.workflow.features import FeatureSpace, open_space
+from matinee.workflow.intervals import group_sums, interval, replicate_ratios
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Part, Preprocessed
 from matinee.workflow.prepare import Ratings, read_ratings
 
-RESAMPLES = 2_000
-# Of more pairs, groups are resampled: of so many the interval no longer feels it.
-_MOST_GROUPS = 10_000
-_RESAMPLES_AT_A_TIME = 100
-_BLOCK_ROWS = 1_000_000
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+# Features make rows long.
+_BLOCK_ROWS = 10_000
 
 
 class Interval(NamedTuple):
@@ -56,56 +58,48 @@ def rmse_difference(
     candidate: NDArray[np.float64],
     in_service: NDArray[np.float64],
     stars: NDArray[np.float32],
+    customer: NDArray[np.int32],
     seed: int,
-) -> Interval:
-    """Estimate how much larger the candidate's RMSE is, by a paired bootstrap.
+) -> Interval | None:
+    """Estimate how much larger the candidate's RMSE is, by the paired bootstrap of `intervals`.
 
-    The ratings are drawn with replacement, each with both models' squared errors, which keeps what
-    makes a rating hard for both out of the difference. Percentile interval of 2,000 resamples: B.
-    Efron and R. Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    Both models' errors of a customer are drawn together, which keeps what makes a customer hard to
+    predict for both out of the difference.
 
     Parameters
     ----------
     candidate, in_service : ndarray
-        Predictions, shape (n,), n > 0.
+        Predictions, shape (n,).
     stars : ndarray
         Shape (n,).
+    customer : ndarray
+        Whose ratings they are, shape (n,).
     seed : int
+
+    Returns
+    -------
+    Interval or None
+        None of fewer than two customers.
     """
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(stars))
-    starts = np.unique(np.linspace(0, len(stars), _MOST_GROUPS, endpoint=False).astype(np.int64))
-    squares = [
-        np.add.reduceat(((predicted - stars) ** 2)[order], starts)
-        for predicted in (candidate, in_service)
-    ]
-    counts = np.diff(np.append(starts, len(stars)))
-    differences = np.concatenate(
-        [
-            _difference(squares, counts, random.integers(len(starts), size=(rows, len(starts))))
-            for rows in [_RESAMPLES_AT_A_TIME] * (RESAMPLES // _RESAMPLES_AT_A_TIME)
-        ]
-    )
-    [estimate] = _difference(squares, counts, np.arange(len(starts))[np.newaxis])
-    low, high = np.quantile(differences, (0.025, 0.975))
-    return Interval(float(estimate), float(low), float(high))
-
-
-def _difference(
-    squares: list[NDArray[np.float64]], counts: NDArray[np.int64], drawn: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the difference of the RMSEs of each row of drawn groups."""
-    rows = counts[drawn].sum(axis=1)
-    candidate, in_service = (np.sqrt(of_group[drawn].sum(axis=1) / rows) for of_group in squares)
-    return np.asarray(candidate - in_service)
+    count = int(customer.max(initial=-1)) + 1
+    squares = [(predicted - stars) ** 2 for predicted in (candidate, in_service)]
+    sums = np.column_stack([group_sums(values, customer, count) for values in squares])
+    ratings = group_sums(np.ones(len(stars)), customer, count)
+    drawn = np.sqrt(replicate_ratios(sums, ratings, seed))
+    bounds = interval(drawn[:, 0] - drawn[:, 1])
+    if bounds is None:
+        return None
+    ours, theirs = (float(np.sqrt(values.mean())) for values in squares)
+    return Interval(ours - theirs, *bounds)
 
 
 def predict_with(
     objects: Objects,
     model: str,
-    summary: dict[str, Any],
-    preprocessed: Preprocessed,
+    theirs: Preprocessed,
+    ours: Preprocessed,
     test: Ratings,
+    sides: pa.Table,
 ) -> Predicted:
     """Predict a run's test ratings with the model of another run.
 
@@ -114,54 +108,74 @@ def predict_with(
     objects : Objects
     model : str
         URI of the other run's model.tar.gz.
-    summary : dict
-        The other run's summary.
-    preprocessed : Preprocessed
-        Of the run whose ratings they are.
+    theirs, ours : Preprocessed
+        Of the other run, and of the one whose ratings they are.
     test : Ratings
-        By that run's indexes.
+        By our indexes, shape (n,).
+    sides : Table
+        What else is known of them, n rows: `time`, if the run has it, and its side columns.
 
     Raises
     ------
     ObjectsError
         If something of the other run is missing.
     EvaluationError
-        If the model cannot be read or does not fit its index tables.
+        If the model cannot be read or does not fit the features of its run.
     """
-    artifacts = summary["artifacts"]
-    with tempfile.TemporaryDirectory(prefix="matinee-compare-") as scratch_name:
+    with (
+        tempfile.TemporaryDirectory(prefix="matinee-compare-") as scratch_name,
+        open_space(theirs, objects) as space,
+    ):
         scratch = Path(scratch_name)
-        indexes, counts = [], []
-        for table, column in (("customers", "customer"), ("videos", "video")):
-            ours = _ids(objects, preprocessed[table], column, scratch)  # type: ignore[literal-required]
-            theirs = _ids(objects, artifacts[table], column, scratch)
-            found = pc.index_in(ours, theirs).fill_null(-1).to_numpy(zero_copy_only=False)
-            indexes.append(found.astype(np.int64)[getattr(test, column)])
-            counts.append(len(theirs))
         machine = _load(objects, model, scratch)
-        if len(machine.linear_) != sum(counts):
+        if len(machine.linear_) != space.width:
             raise EvaluationError(
-                f"{model} has {len(machine.linear_)} features, but there are {counts[0]} customers"
-                f" and {counts[1]} videos in its run"
+                f"{model} has {len(machine.linear_)} features, but its run {space.width}"
             )
-        trained_on = _keys(objects, artifacts["ratings"]["train"], counts[1], scratch)
-    customer, video = indexes
-    fresh = ~np.isin(customer * counts[1] + video, trained_on) | (customer < 0) | (video < 0)
-    scores = [
-        machine.predict(_encode(customer[rows], video[rows], counts))
-        for first in range(0, len(customer), _BLOCK_ROWS)
-        for rows in [slice(first, first + _BLOCK_ROWS)]
-    ]
+        customer = _translated(
+            objects, ours["customers"], theirs["customers"], "customer", test.customer, scratch
+        )
+        video = _translated(objects, ours["videos"], theirs["videos"], "video", test.video, scratch)
+        count = theirs["video_count"]
+        trained_on = _keys(objects, theirs["ratings"]["train"], count, scratch)
+        fresh = ~np.isin(customer * count + video, trained_on) | (customer < 0) | (video < 0)
+        scores = [
+            machine.predict(_encode(space, customer, video, sides, first))
+            for first in range(0, len(customer), _BLOCK_ROWS)
+        ]
     return Predicted(np.concatenate(scores).astype(np.float64), fresh)
 
 
-def _encode(customer: NDArray[np.int64], video: NDArray[np.int64], counts: list[int]) -> csr_matrix:
-    """Write a one for each customer and each video that is known."""
-    keys = np.stack([customer, counts[0] + video], axis=1)
-    known = np.stack([customer >= 0, video >= 0], axis=1)
-    starts = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
-    ones = np.ones(starts[-1], np.float32)
-    return csr_matrix((ones, keys[known].astype(np.int32), starts), (len(customer), sum(counts)))
+def _encode(
+    space: FeatureSpace,
+    customer: NDArray[np.int64],
+    video: NDArray[np.int64],
+    sides: pa.Table,
+    first: int,
+) -> csr_matrix:
+    """Encode a block of ratings as the endpoint would be asked for them."""
+    rows = slice(first, first + _BLOCK_ROWS)
+    own = sides.slice(first, _BLOCK_ROWS)
+    is_timed = "time" in own.column_names
+    times = own["time"].fill_null(np.nan).to_numpy() if is_timed else None
+    values = {name: own[name] for name in own.column_names if name != "time"}
+    return space.encode(customer[rows], video[rows], times=times, values=values)
+
+
+def _translated(
+    objects: Objects,
+    ours: str,
+    theirs: str,
+    column: str,
+    indexes: NDArray[np.int32],
+    scratch: Path,
+) -> NDArray[np.int64]:
+    """Return their indexes of what has our indexes, by the ids in two tables; -1 is unknown."""
+    found = pc.index_in(
+        _ids(objects, ours, column, scratch), _ids(objects, theirs, column, scratch)
+    )
+    known = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.asarray(known[indexes])
 
 
 def _ids(objects: Objects, uri: str, column: str, scratch: Path) -> pa.ChunkedArray:

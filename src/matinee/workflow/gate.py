@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, TypedDict
 
 import boto3
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from matinee.workflow.baselines import errors
@@ -35,6 +37,7 @@ from matinee.workflow.evaluate import read_predictions
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Preprocessed
 from matinee.workflow.prepare import Ratings, read_ratings
+from matinee.workflow.runs import Run
 from matinee.workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -168,32 +171,28 @@ def _beside_in_service(
     settings: Settings, objects: Objects, inputs: dict[str, Any], package: Mapping[str, Any]
 ) -> _Finding:
     preprocessed: Preprocessed = inputs["preprocessed"]
-    test = _test_ratings(objects, preprocessed)
+    test, sides = _test_ratings(objects, preprocessed)
     predicted = read_predictions(objects, inputs["predictions"], inputs["prepared"]["test_chunks"])
     metadata = package.get("CustomerMetadataProperties", {})
     name = f"{package['ModelPackageGroupName']}/{package['ModelPackageVersion']}"
     try:
-        others = predict_with(
-            objects,
-            package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"],
-            objects.read_json(metadata.get("summary", "")),
-            preprocessed,
-            test,
-        )
+        other = Run(objects.read_json(metadata.get("summary", "")), "in service").preprocessed
+        model = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+        others = predict_with(objects, model, other, preprocessed, test, sides)
     except (ObjectsError, EvaluationError) as error:
         reason = f"the model in service, {name}, cannot be compared: {error}"
         return _Finding(False, reason, len(test.stars), _scores(predicted, test.stars))
     fresh = others.fresh
     rows = int(fresh.sum())
-    if not rows:
-        reason = (
-            f"the model in service, {name}, was trained on all of the {len(fresh):,} test ratings:"
-            " nothing is left to compare on"
-        )
-        return _Finding(False, reason, len(fresh), _scores(predicted, test.stars))
     stars = test.stars[fresh]
     candidate, in_service = predicted[fresh], others.scores[fresh]
-    difference = rmse_difference(candidate, in_service, stars, settings.seed)
+    difference = rmse_difference(candidate, in_service, stars, test.customer[fresh], settings.seed)
+    if difference is None:
+        reason = (
+            f"of the {len(fresh):,} test ratings the model in service, {name}, was not trained on"
+            f" {rows:,}, of fewer than two customers: too few to compare on"
+        )
+        return _Finding(False, reason, len(fresh), _scores(predicted, test.stars))
     passed = difference.high <= settings.gate_tolerance
     ours, theirs = _scores(candidate, stars), _scores(in_service, stars)
     return _Finding(
@@ -232,11 +231,14 @@ def _scores(predicted: NDArray[np.float64], stars: NDArray[np.float32]) -> Score
     return {"rmse": found.rmse, "mae": found.mae}
 
 
-def _test_ratings(objects: Objects, preprocessed: Preprocessed) -> Ratings:
-    columns = []
+def _test_ratings(objects: Objects, preprocessed: Preprocessed) -> tuple[Ratings, pa.Table]:
+    """Read the test ratings, and what else is known of them."""
+    columns, sides = [], []
     with tempfile.TemporaryDirectory(prefix="matinee-gate-") as scratch:
         path = Path(scratch) / "ratings.parquet"
         for part in preprocessed["ratings"]["test"]:
             objects.download(part["uri"], path)
             columns.append(read_ratings(path, part["uri"]))
-    return Ratings(*map(np.concatenate, zip(*columns, strict=True)))
+            sides.append(pq.read_table(path).drop_columns(list(Ratings._fields)))
+    ratings = Ratings(*map(np.concatenate, zip(*columns, strict=True)))
+    return ratings, pa.concat_tables(sides)
