@@ -16,12 +16,13 @@ FILE = Path(matinee.dags.__file__).parent / "recommender.py"
 UPSTREAM = {
     "start": [],
     "preprocess": ["start"],
-    "prepare": ["preprocess"],
+    "drift": ["preprocess"],
+    "prepare": ["drift", "preprocess"],
     "check": ["preprocess"],
     "branch": ["check", "prepare", "preprocess"],
     "train": ["branch"],
     "tune": ["branch"],
-    "predict": ["train", "tune"],
+    "predict": ["branch", "train", "tune"],
     "evaluate": ["predict", "preprocess"],
     "register": ["evaluate", "preprocess", "start"],
     "gate": ["evaluate", "preprocess", "register"],
@@ -32,7 +33,7 @@ UPSTREAM = {
     "clean_up": ["report", "start"],
 }
 GROUPS = {
-    "data": {"preprocess", "check", "prepare"},
+    "data": {"preprocess", "check", "drift", "prepare"},
     "model": {"branch", "train", "tune", "predict", "evaluate"},
     "publish": {"register", "gate", "ask", "deploy", "reject"},
     None: {"start", "report", "clean_up"},
@@ -62,7 +63,7 @@ def test_the_jobs_are_sent_by_stock_operators(dag: dict[str, Any]) -> None:
         "train": "SageMakerTrainingOperator",
         "tune": "SageMakerTuningOperator",
         "predict": "SageMakerTransformOperator",
-        "ask": "HITLBranchOperator",
+        "ask": "HITLOperator",
     }
 
 

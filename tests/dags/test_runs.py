@@ -41,7 +41,10 @@ RUNS: Runs = {
         "tuning_jobs": 2,
         "tuning_ranges": {"factors_lr": [0.001, 0.1]},
     },
-    "not published": {"publish": False},
+    # As the first, so that its model is there already.
+    "not published": {"publish": False, "seed": 3},
+    "not drifted": {"retrain": "drift"},
+    "drifted": {"ratings": "shifted.csv", "retrain": "drift", "publish": False},
     "bad ratings": {"ratings": "bad.csv"},
     "bad parameters": {"train_fraction": 0.5},
     "diverging": {"factors_init_method": "constant", "factors_init_value": 1e38},
@@ -56,6 +59,8 @@ def bucket(object_store: ObjectStore) -> str:
     client = object_store.client()
     client.create_bucket(Bucket=name)
     client.put_object(Bucket=name, Key="good.csv", Body=as_csv(grid(12, 12)).encode())
+    shifted = [(customer, video, "5") for customer, video, _ in grid(12, 12)]
+    client.put_object(Bucket=name, Key="shifted.csv", Body=as_csv(shifted).encode())
     client.put_object(Bucket=name, Key="bad.csv", Body=as_csv([("c", "v", "five")]).encode())
     client.close()
     return name
@@ -75,6 +80,7 @@ def left_running(aws: AWS, bucket: str) -> str:
         "field_dims": [1, 1],
         "rating_counts": {},
         "test_chunks": [],
+        "field_dims": [1, 1],
     }
     name = job_name(run, "train", 0)
     rating = recordio.encode(csr_matrix([[1, 1]], dtype="f4"), np.array([3], "f4"))
@@ -156,6 +162,7 @@ def test_a_run_trains_predicts_evaluates_and_cleans_up(
         "preprocess/ratings/validate/part-00000.parquet",
         "preprocess/report.json",
         "preprocess/videos.parquet",
+        "profile.json",
         "report.html",
         "summary.json",
         f"train/{name}-train-1/output/model.tar.gz",
@@ -282,8 +289,41 @@ def test_jobs_are_waited_for_in_the_triggerer_where_asked(runs: Runs) -> None:
 def test_without_publishing_nothing_is_registered(runs: Runs, aws: AWS, bucket: str) -> None:
     done = runs["not published"]
     assert done["state"] == "success"
-    assert skipped(done) == {"tune", "register", "gate", "ask", "deploy", "reject"}
+    assert skipped(done) >= {"register", "gate", "ask", "deploy", "reject"}
     assert "decision.json" not in written(aws, bucket, run_name(done["run_id"]))
+
+
+def test_what_an_earlier_run_has_made_of_the_same_is_not_made_again(
+    runs: Runs, aws: AWS, sagemaker: Any, bucket: str
+) -> None:
+    first, again = runs["train"], runs["not published"]
+    earlier = run_name(first["run_id"])
+    assert first["results"]["evaluate"]["reused"] == {}
+    assert again["results"]["evaluate"]["reused"] == {"preprocess": earlier, "train": earlier}
+    assert {"train", "tune"} <= skipped(again)
+    name = run_name(again["run_id"])
+    assert training_jobs(sagemaker, name) == {}
+    metrics = [json.loads(written(aws, bucket, run)["metrics.json"]) for run in (earlier, name)]
+    assert metrics[0] == metrics[1]
+
+
+def test_only_drifted_ratings_are_trained_on_where_asked(
+    runs: Runs, aws: AWS, sagemaker: Any, bucket: str
+) -> None:
+    done = runs["not drifted"]
+    assert done["state"] == "success"
+    name = run_name(done["run_id"])
+    found = json.loads(written(aws, bucket, name)["drift.json"])
+    served = run_name(runs["tune"]["run_id"])
+    assert found["reasons"] == [f"the ratings are like those of run {served}"]
+    ran = {"start", "preprocess", "check", "drift", "clean_up"}
+    assert skipped(done) == done["tasks"].keys() - ran
+    assert training_jobs(sagemaker, name) == {}
+
+    done = runs["drifted"]
+    assert done["tasks"]["train"] == "success"
+    found = json.loads(written(aws, bucket, run_name(done["run_id"]))["drift.json"])
+    assert any("mean of the stars" in reason for reason in found["reasons"])
 
 
 def test_a_failed_task_tells_its_reason_in_one_line(runs: Runs) -> None:

@@ -46,8 +46,8 @@ def publish(settings: Settings, inputs: dict[str, Any]) -> dict[str, Any]:
     """Do what the DAG does after the evaluation; return the decision."""
     inputs["registered"] = register(settings, inputs)
     inputs["gated"] = gate(settings, inputs)
-    step = deploy if inputs["gated"]["verdict"] == "approved" else reject
-    done = step(settings, inputs)
+    gated = inputs["gated"]
+    done = deploy(settings, inputs) if gated["verdict"] == "approved" else reject(gated, None)
     decision: dict[str, Any] = Objects().read_json(done["decision"])
     return decision
 
@@ -202,6 +202,9 @@ def test_a_person_decides_instead_of_the_gate(publisher: Publisher) -> None:
     arn = inputs["registered"]["model_package"]
     assert publisher.package(arn)["ModelApprovalStatus"] == "PendingManualApproval"
     inputs["answer"] = {"approved": True, "by": "Admin", "comment": "a try"}
+    no = reject(inputs["gated"], {"approved": False, "by": "Admin", "comment": ""})
+    assert no["reason"].startswith("rejected by Admin; the gate would have rejected it:")
+    assert publisher.package(arn)["ModelApprovalStatus"] == "Rejected"
     done = deploy(settings, inputs)
     assert done["reason"].startswith("approved by Admin (a try); the gate would have rejected it:")
     assert publisher.package(arn)["ApprovalDescription"] == done["reason"]

@@ -136,6 +136,8 @@ def _run(
     objects = Objects(client)
     if evaluated is not None:
         summary.show(objects.read_json(evaluated["summary"]), screen)
+        for step, earlier in evaluated["reused"].items():
+            say(screen, f"{step} was not done again: it is that of run {earlier}")
     if started is not None:
         decision = f"{started['folder']}/decision.json"
         if decision in objects.list(started["folder"]):

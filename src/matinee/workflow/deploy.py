@@ -94,18 +94,17 @@ def deploy(settings: Settings, inputs: dict[str, Any]) -> Published:
     return _write(gated, "approved", reason, settings.endpoint)
 
 
-def reject(settings: Settings, inputs: dict[str, Any]) -> Published:
+def reject(gated: Gated, answer: Answer | None) -> Published:
     """Put a model aside; the endpoint goes on as it is.
 
     Parameters
     ----------
-    settings : Settings
-    inputs : dict
-        `gated`, as that step returned it, and `answer`, what a person said, or None.
+    gated : Gated
+        What the gate found.
+    answer : Answer or None
+        What a person said, if one was asked.
     """
-    del settings
-    gated: Gated = inputs["gated"]
-    reason = _reason(gated, inputs["answer"])
+    reason = _reason(gated, answer)
     _set_approval(boto3.client("sagemaker"), gated["model_package"], "rejected", reason)
     return _write(gated, "rejected", reason, None)
 

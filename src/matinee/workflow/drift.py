@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from matinee.workflow.errors import ObjectsError
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Preprocessed
+from matinee.workflow.runs import in_service
 from matinee.workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -138,6 +139,23 @@ def detect_drift(settings: Settings, inputs: dict[str, Any]) -> Drift:
     objects.write_json({**found, "profile": inputs["profile"], "measures": measures}, uri)
     logger.info("%s: %s", "drifted" if drifted else "not drifted", "; ".join(reasons))
     return found
+
+
+def profile_in_service(objects: Objects, sagemaker: Any, endpoint: str) -> str | None:
+    """Return the URI of the profile of the run whose model an endpoint serves.
+
+    None where nothing is in service, or the run has no profile.
+
+    Raises
+    ------
+    ObjectsError
+        If the endpoint serves what is not of a run.
+    """
+    run = in_service(objects, sagemaker, endpoint)
+    if run is None:
+        return None
+    uri = f"{run.summary['settings']['output']}/{run.name}/profile.json"
+    return uri if objects.exists(uri) else None
 
 
 def population_stability_index(now: ArrayLike, then: ArrayLike) -> float:

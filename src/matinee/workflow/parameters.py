@@ -279,6 +279,14 @@ PARAMETERS: dict[str, Parameter] = {
             _DATA,
         ),
         Parameter(
+            "retrain",
+            "always",
+            {"type": "string", "enum": ["always", "drift"]},
+            "Train in every run, or only if the ratings have drifted from those that the model in"
+            " service learned from.",
+            _DATA,
+        ),
+        Parameter(
             "drift_psi",
             0.25,
             _POSITIVE_OR_ZERO,

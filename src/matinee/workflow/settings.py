@@ -62,6 +62,7 @@ class Settings:
     deferrable: bool
     min_ratings_per_customer: int
     min_ratings_per_video: int
+    retrain: str
     drift_psi: float
     drift_unknown_fraction: float
     drift_mean_shift: float
