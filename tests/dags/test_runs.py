@@ -80,7 +80,6 @@ def left_running(aws: AWS, bucket: str) -> str:
         "field_dims": [1, 1],
         "rating_counts": {},
         "test_chunks": [],
-        "field_dims": [1, 1],
     }
     name = job_name(run, "train", 0)
     rating = recordio.encode(csr_matrix([[1, 1]], dtype="f4"), np.array([3], "f4"))
