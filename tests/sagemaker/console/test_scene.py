@@ -69,6 +69,7 @@ def test_trials_and_the_best_of_them(user: httpx.Client, scene: Scene) -> None:
     found = user.get(f"/console/tuning-jobs/{scene.tuning}/trials").json()
     by_number, parallel = found["figures"]
     objectives, best_so_far = (trace["y"] for trace in by_number["data"])
+    assert by_number["data"][0]["x"] == [1, 2, 3, 4, 5, 6]  # as in the names of the jobs
     assert len(objectives) == 6
     assert best_so_far == [min(objectives[: number + 1]) for number in range(6)]
     assert best_so_far[-1] == best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]

@@ -52,7 +52,7 @@ def of(context: Context, tuning_job: Resource) -> list[Trial]:
         value = trials.objective(child)
         if value is not None and (best is None or trials.is_better(value, best, direction)):
             best = value
-        number, tuned = int(child.private["trial"]) + 1, child.private["tuned"]
+        number, tuned = int(child.private["trial"]), child.private["tuned"]
         found.append(Trial(number, child, value, best, tuned))
     return found
 
