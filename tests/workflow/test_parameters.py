@@ -8,14 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from matinee.workflow.errors import SettingsError
-from matinee.workflow.parameters import (
-    HYPERPARAMETERS,
-    PARAMETERS,
-    PRESETS,
-    Parameter,
-    from_text,
-    validate,
-)
+from matinee.workflow.hyperparameters import HYPERPARAMETERS, PRESETS
+from matinee.workflow.parameters import PARAMETERS, Parameter, from_text, validate
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=list(PARAMETERS))

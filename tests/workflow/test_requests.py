@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from matinee.workflow.parameters import PRESETS
+from matinee.workflow.hyperparameters import PRESETS
 from matinee.workflow.prepare import Prepared
 from matinee.workflow.requests import (
     configuration_request,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from matinee.workflow.errors import SettingsError
-from matinee.workflow.parameters import PRESETS
+from matinee.workflow.hyperparameters import PRESETS
 from matinee.workflow.settings import Settings, run_name
 
 

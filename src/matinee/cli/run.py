@@ -16,8 +16,9 @@ from matinee.cli.stack import open_stack, say_login, start, stop
 from matinee.stack.airflow import DAG_ID
 from matinee.stack.stack import BUCKET, Stack
 from matinee.workflow.errors import SettingsError
+from matinee.workflow.hyperparameters import PRESETS
 from matinee.workflow.objects import Objects
-from matinee.workflow.parameters import PRESETS, from_text
+from matinee.workflow.parameters import from_text
 from matinee.workflow.settings import Settings
 
 

@@ -1,4 +1,4 @@
-"""The run parameters: one table of names, JSON schemas, help texts, defaults and presets.
+"""The run parameters: one table of names, JSON schemas, help texts and defaults.
 
 Airflow's trigger form, its REST API, the command line and `Settings` all read this table, so a
 value that one of them accepts is accepted by all. A parameter that a preset decides defaults to
@@ -14,6 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from matinee.workflow.errors import SettingsError
+from matinee.workflow.hyperparameters import (
+    HYPERPARAMETERS,
+    POSITIVE_INTEGER,
+    POSITIVE_OR_ZERO,
+    PRESETS,
+    TUNABLE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,124 +36,7 @@ class Parameter:
 
 _BUCKET = r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]"
 _INSTANCE_TYPE = r"^ml\.[a-z0-9\-]+\.[a-z0-9]+$"
-_POSITIVE_INTEGER = {"type": "integer", "minimum": 1}
-_POSITIVE_OR_ZERO = {"type": "number", "minimum": 0}
 _FRACTION = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
-_INIT_METHOD = {"type": "string", "enum": ["normal", "uniform", "constant"]}
-
-# What the algorithm takes for a hyperparameter that nobody sets: Amazon SageMaker Developer Guide,
-# "Factorization Machines Hyperparameters"; None where the guide names no value.
-HYPERPARAMETERS: dict[str, tuple[Mapping[str, Any], Any, str]] = {
-    "num_factors": (_POSITIVE_INTEGER, None, "Length of a customer's and a video's vector."),
-    "epochs": (_POSITIVE_INTEGER, 1, "Passes over the training ratings."),
-    "mini_batch_size": (_POSITIVE_INTEGER, 1000, "Ratings in one step of the optimiser."),
-    "bias_lr": (_POSITIVE_OR_ZERO, 0.1, "Learning rate of the global bias."),
-    "linear_lr": (_POSITIVE_OR_ZERO, 0.001, "Learning rate of the biases of customers and videos."),
-    "factors_lr": (_POSITIVE_OR_ZERO, 0.0001, "Learning rate of the vectors."),
-    "bias_wd": (_POSITIVE_OR_ZERO, 0.01, "Weight decay of the global bias."),
-    "linear_wd": (_POSITIVE_OR_ZERO, 0.001, "Weight decay of the biases of customers and videos."),
-    "factors_wd": (_POSITIVE_OR_ZERO, 0.00001, "Weight decay of the vectors."),
-    "bias_init_method": (_INIT_METHOD, "normal", "How the global bias starts."),
-    "linear_init_method": (_INIT_METHOD, "normal", "How the biases of customers and videos start."),
-    "factors_init_method": (_INIT_METHOD, "normal", "How the vectors start."),
-    "bias_init_sigma": (_POSITIVE_OR_ZERO, 0.01, "Standard deviation of a normal start."),
-    "linear_init_sigma": (_POSITIVE_OR_ZERO, 0.01, "Standard deviation of a normal start."),
-    "factors_init_sigma": (_POSITIVE_OR_ZERO, 0.001, "Standard deviation of a normal start."),
-    "bias_init_scale": (_POSITIVE_OR_ZERO, None, "Half-width of a uniform start."),
-    "linear_init_scale": (_POSITIVE_OR_ZERO, None, "Half-width of a uniform start."),
-    "factors_init_scale": (_POSITIVE_OR_ZERO, None, "Half-width of a uniform start."),
-    "bias_init_value": ({"type": "number"}, None, "Value of a constant start."),
-    "linear_init_value": ({"type": "number"}, None, "Value of a constant start."),
-    "factors_init_value": ({"type": "number"}, None, "Value of a constant start."),
-    "clip_gradient": ({"type": "number"}, None, "Gradients are clipped to plus and minus this."),
-    "rescale_grad": ({"type": "number"}, None, "Gradients are multiplied by this."),
-    "eps": ({"type": "number"}, None, "Adam's epsilon."),
-    "solver": (
-        {"type": "string", "enum": ["adam", "sgd", "mcmc"]},
-        None,
-        "How matinee-fm trains.",
-    ),
-    "burn_in": ({"type": "integer", "minimum": 0}, None, "First epochs that mcmc forgets."),
-    "learning_rate": (_POSITIVE_OR_ZERO, None, "Learning rate of sgd."),
-    "regularization": (_POSITIVE_OR_ZERO, None, "Weight decay of sgd."),
-    "init_sigma": (_POSITIVE_OR_ZERO, None, "Standard deviation of the start of sgd and mcmc."),
-    "num_models": (_POSITIVE_INTEGER, None, "Models whose predictions adam and sgd average."),
-}
-# Of these, the ones that SageMaker's own algorithm does not know.
-OF_MATINEE_FM = frozenset(
-    {"solver", "burn_in", "learning_rate", "regularization", "init_sigma", "num_models"}
-)
-# Of the solvers, the ones that several instances cannot share.
-ONE_HOST_SOLVERS = frozenset({"sgd", "mcmc"})
-
-# Amazon SageMaker Developer Guide, "Tune a Factorization Machines Model": all are numbers.
-_TUNABLE = {"epochs", "mini_batch_size"} | {
-    f"{group}_{suffix}"
-    for group in ("bias", "linear", "factors")
-    for suffix in ("lr", "wd", "init_sigma", "init_scale", "init_value")
-}
-TUNABLE_BY_MATINEE_FM = (OF_MATINEE_FM - {"solver"}) | {"num_factors"}
-TUNABLE = _TUNABLE | TUNABLE_BY_MATINEE_FM
-TUNABLE_INTEGERS = frozenset(
-    name for name in TUNABLE if HYPERPARAMETERS[name][0]["type"] == "integer"
-)
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # matinee's own values, chosen by trials on MovieLens 100K.
-    "default": {
-        "num_factors": 64,
-        "epochs": 15,
-        "mini_batch_size": 200,
-        "bias_lr": 0.01,
-        "linear_lr": 0.003,
-        "factors_lr": 0.0006,
-        "linear_wd": 0.0002,
-        "factors_wd": 0.0004,
-        "factors_init_sigma": 0.01,
-        "bias_init_method": "constant",
-        "bias_init_value": 3.5,
-        "tuning_ranges": {
-            "factors_lr": [0.0003, 0.0015, "Logarithmic"],
-            "factors_wd": [0.0002, 0.001, "Logarithmic"],
-            "linear_lr": [0.001, 0.01, "Logarithmic"],
-            "epochs": [10, 20, "Linear"],
-        },
-        "tuning_jobs": 8,
-        "tuning_parallel_jobs": 2,
-        "training_instance_type": "ml.c5.xlarge",
-        "training_volume_gb": 30,
-        "training_max_seconds": 3600,
-        "transform_instance_type": "ml.c5.xlarge",
-    },
-    # The Bayesian solver of matinee's own algorithm: slower, more accurate, nothing to tune.
-    "bayesian": {
-        "image": "matinee-fm",
-        "solver": "mcmc",
-        "num_factors": 8,
-        "epochs": 300,
-        "burn_in": 20,
-        "tuning_ranges": {"num_factors": [4, 16, "Linear"]},
-        "tuning_jobs": 4,
-        "tuning_parallel_jobs": 2,
-        "training_instance_type": "ml.c5.xlarge",
-        "training_volume_gb": 30,
-        "training_max_seconds": 3600,
-        "transform_instance_type": "ml.c5.xlarge",
-    },
-    # The published example's values, to the letter.
-    "original": {
-        "num_factors": 64,
-        "epochs": 10,
-        "mini_batch_size": 200,
-        "tuning_ranges": {"factors_lr": [0.0001, 0.2], "factors_init_sigma": [0.0001, 1]},
-        "tuning_jobs": 20,
-        "tuning_parallel_jobs": 2,
-        "training_instance_type": "ml.c5.4xlarge",
-        "training_volume_gb": 30,
-        "training_max_seconds": 3600,
-        "transform_instance_type": "ml.c4.xlarge",
-    },
-}
 
 FEATURE = r"^(history|raters|month|day|(customer|video|rating):.+)$"
 # Of the features, the ones that need the time of a rating.
@@ -267,14 +157,14 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "min_ratings_per_customer",
             5,
-            _POSITIVE_INTEGER,
+            POSITIVE_INTEGER,
             "Customers with fewer ratings are left out.",
             _DATA,
         ),
         Parameter(
             "min_ratings_per_video",
             10,
-            _POSITIVE_INTEGER,
+            POSITIVE_INTEGER,
             "Videos with fewer ratings are left out.",
             _DATA,
         ),
@@ -289,7 +179,7 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "drift_psi",
             0.25,
-            _POSITIVE_OR_ZERO,
+            POSITIVE_OR_ZERO,
             "Ratings have drifted if the population stability index of their stars, or of how"
             " active customers or how popular videos are, is larger.",
             _DATA,
@@ -305,7 +195,7 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "drift_mean_shift",
             0.25,
-            _POSITIVE_OR_ZERO,
+            POSITIVE_OR_ZERO,
             "They have drifted if the mean of the stars is off by more.",
             _DATA,
         ),
@@ -409,11 +299,11 @@ PARAMETERS: dict[str, Parameter] = {
             _TUNING,
         ),
         _decided_by_preset(
-            "tuning_jobs", {**_POSITIVE_INTEGER, "maximum": 750}, "Training jobs to try.", _TUNING
+            "tuning_jobs", {**POSITIVE_INTEGER, "maximum": 750}, "Training jobs to try.", _TUNING
         ),
         _decided_by_preset(
             "tuning_parallel_jobs",
-            {**_POSITIVE_INTEGER, "maximum": 100},
+            {**POSITIVE_INTEGER, "maximum": 100},
             "Training jobs to run at a time.",
             _TUNING,
         ),
@@ -428,7 +318,7 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "ensemble_size",
             1,
-            {**_POSITIVE_INTEGER, "maximum": 20},
+            {**POSITIVE_INTEGER, "maximum": 20},
             "Models to average into one: the best trials of tune, or the best of configurations.",
             _TUNING,
         ),
@@ -441,20 +331,20 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "training_instance_count",
             1,
-            {**_POSITIVE_INTEGER, "maximum": 20},
+            {**POSITIVE_INTEGER, "maximum": 20},
             "Instances of a training job; of several, each gets an equal share of the training"
             " ratings.",
             _MACHINES,
         ),
         _decided_by_preset(
             "training_volume_gb",
-            {**_POSITIVE_INTEGER, "maximum": 16384},
+            {**POSITIVE_INTEGER, "maximum": 16384},
             "Storage of a training job in GB.",
             _MACHINES,
         ),
         _decided_by_preset(
             "training_max_seconds",
-            {**_POSITIVE_INTEGER, "maximum": 28 * 24 * 3600},
+            {**POSITIVE_INTEGER, "maximum": 28 * 24 * 3600},
             "A training job is stopped after this time.",
             _MACHINES,
         ),
@@ -483,7 +373,7 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "gate_tolerance",
             0.01,
-            _POSITIVE_OR_ZERO,
+            POSITIVE_OR_ZERO,
             "How much larger the RMSE may be than that of the model in service, in stars. The 95 %"
             " interval of the difference must lie below it.",
             _PUBLISH,
@@ -520,7 +410,7 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "endpoint_instance_count",
             1,
-            {**_POSITIVE_INTEGER, "maximum": 20},
+            {**POSITIVE_INTEGER, "maximum": 20},
             "Instances of the endpoint.",
             _PUBLISH,
         ),

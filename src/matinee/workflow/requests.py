@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from matinee.workflow.parameters import TUNABLE_INTEGERS
+from matinee.workflow.hyperparameters import TUNABLE_INTEGERS
 from matinee.workflow.prepare import Prepared
 from matinee.workflow.settings import Settings
 

@@ -14,18 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from matinee.workflow.parameters import (
+from matinee.workflow.hyperparameters import (
     HYPERPARAMETERS,
     OF_MATINEE_FM,
-    OF_TIME,
     ONE_HOST_SOLVERS,
-    PARAMETERS,
     PRESETS,
     TUNABLE_BY_MATINEE_FM,
     TUNABLE_INTEGERS,
-    refuse,
-    validate,
 )
+from matinee.workflow.parameters import OF_TIME, PARAMETERS, refuse, validate
 
 
 def run_name(run_id: str) -> str:
