@@ -59,7 +59,7 @@ def bucket(object_store: ObjectStore) -> str:
     client = object_store.client()
     client.create_bucket(Bucket=name)
     client.put_object(Bucket=name, Key="good.csv", Body=as_csv(grid(12, 12)).encode())
-    shifted = [(customer, video, "5") for customer, video, _ in grid(12, 12)]
+    shifted = [(who, what, str(max(4, int(stars)))) for who, what, stars in grid(12, 12)]
     client.put_object(Bucket=name, Key="shifted.csv", Body=as_csv(shifted).encode())
     client.put_object(Bucket=name, Key="bad.csv", Body=as_csv([("c", "v", "five")]).encode())
     client.close()
