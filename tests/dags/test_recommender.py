@@ -22,23 +22,30 @@ UPSTREAM = {
     "branch": ["check", "prepare", "preprocess"],
     "train": ["branch"],
     "tune": ["branch"],
-    "predict": ["branch", "train", "tune"],
+    "configure": ["branch"],
+    "train_each": ["configure"],
+    "choose": ["train", "train_each", "tune"],
+    "predict": ["branch", "choose"],
     "evaluate": ["predict", "preprocess"],
+    "recommend": ["evaluate", "preprocess"],
     "register": ["evaluate", "preprocess", "start"],
     "gate": ["evaluate", "preprocess", "register"],
     "ask": ["gate"],
     "deploy": ["ask", "gate"],
     "reject": ["ask", "gate"],
-    "report": ["deploy", "reject", "start"],
+    "report": ["deploy", "recommend", "reject", "start"],
     "clean_up": ["report", "start"],
 }
 GROUPS = {
     "data": {"preprocess", "check", "drift", "prepare"},
-    "model": {"branch", "train", "tune", "predict", "evaluate"},
+    "model": {
+        *("branch", "train", "tune", "configure", "train_each", "choose"),
+        *("predict", "evaluate", "recommend"),
+    },
     "publish": {"register", "gate", "ask", "deploy", "reject"},
     None: {"start", "report", "clean_up"},
 }
-JOBS = {"train", "tune", "predict"}
+JOBS = {"train", "tune", "train_each", "predict"}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,7 @@ def test_the_jobs_are_sent_by_stock_operators(dag: dict[str, Any]) -> None:
     classes = {name: dag["tasks"][name]["class"] for name in (*JOBS, "ask")}
     assert classes == {
         "train": "SageMakerTrainingOperator",
+        "train_each": "SageMakerTrainingOperator",
         "tune": "SageMakerTuningOperator",
         "predict": "SageMakerTransformOperator",
         "ask": "HITLOperator",
@@ -109,7 +117,8 @@ def test_a_deployment_chooses_the_schedule_and_the_pool_of_jobs(drive: Drive) ->
 
 def test_predicting_follows_either_branch_and_clean_up_all(dag: dict[str, Any]) -> None:
     tasks = dag["tasks"]
-    assert tasks["predict"]["trigger_rule"] == "none_failed_min_one_success"
+    for name in ("choose", "predict"):
+        assert tasks[name]["trigger_rule"] == "none_failed_min_one_success"
     assert tasks["start"]["setup"]
     for name in ("report", "clean_up"):
         assert tasks[name]["teardown"]

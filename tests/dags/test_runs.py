@@ -44,7 +44,15 @@ RUNS: Runs = {
     # As the first, so that its model is there already.
     "not published": {"publish": False, "seed": 3},
     "not drifted": {"retrain": "drift"},
-    "drifted": {"ratings": "shifted.csv", "retrain": "drift", "publish": False},
+    # Trains two configurations, and averages them.
+    "drifted": {
+        "ratings": "shifted.csv",
+        "retrain": "drift",
+        "publish": False,
+        "recommendations": 0,
+        "configurations": [{"factors_lr": 0.01}, {"factors_lr": 0.05, "num_factors": 3}],
+        "ensemble_size": 2,
+    },
     "bad ratings": {"ratings": "bad.csv"},
     "bad parameters": {"train_fraction": 0.5},
     "diverging": {"factors_init_method": "constant", "factors_init_value": 1e38},
@@ -147,7 +155,7 @@ def test_a_run_trains_predicts_evaluates_and_cleans_up(
 ) -> None:
     done = runs["train"]
     assert done["state"] == "success"
-    assert skipped(done) == {"tune", "ask", "deploy"}
+    assert skipped(done) == {"tune", "configure", "train_each", "ask", "deploy"}
     name = run_name(done["run_id"])
     objects = written(aws, bucket, name)
     assert sorted(objects) == [
@@ -162,6 +170,7 @@ def test_a_run_trains_predicts_evaluates_and_cleans_up(
         "preprocess/report.json",
         "preprocess/videos.parquet",
         "profile.json",
+        "recommendations.parquet",
         "report.html",
         "summary.json",
         f"train/{name}-train-1/output/model.tar.gz",
@@ -176,6 +185,8 @@ def test_a_run_trains_predicts_evaluates_and_cleans_up(
     )
     job = sagemaker.describe_training_job(TrainingJobName=f"{name}-train-1")
     assert job["Environment"] == {"MATINEE_SEED": "3"}
+    tags = sagemaker.list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]
+    assert tags == [{"Key": "airflow-run", "Value": done["run_id"]}]
     assert {metric["MetricName"] for metric in job["FinalMetricDataList"]} >= {"test:rmse"}
 
 
@@ -198,7 +209,7 @@ def test_a_run_tunes_and_goes_on_with_the_best_model(
 ) -> None:
     done = runs["tune"]
     assert done["state"] == "success"
-    assert skipped(done) == {"train", "ask", "reject"}
+    assert skipped(done) == {"train", "configure", "train_each", "ask", "reject"}
     name = run_name(done["run_id"])
     tuning = sagemaker.describe_hyper_parameter_tuning_job(
         HyperParameterTuningJobName=f"{name}-tune-1"
@@ -216,6 +227,23 @@ def test_a_run_tunes_and_goes_on_with_the_best_model(
     model = f"tune/{best['TrainingJobName']}/output/model.tar.gz"
     assert summary["artifacts"]["model"] == f"s3://{bucket}/runs/{name}/{model}"
     assert model in objects
+
+
+def test_configurations_are_trained_side_by_side_and_averaged_where_asked(
+    runs: Runs, aws: AWS, sagemaker: Any, bucket: str
+) -> None:
+    done = runs["drifted"]
+    assert skipped(done) >= {"train", "tune", "recommend"}
+    assert done["instances"]["train_each"] == 2
+    name = run_name(done["run_id"])
+    assert training_jobs(sagemaker, name) == {
+        f"{name}-train-{number}-1": "Completed" for number in (0, 1)
+    }
+    summary = json.loads(written(aws, bucket, name)["summary.json"])
+    assert summary["artifacts"]["model"] == f"s3://{bucket}/runs/{name}/ensemble/model.tar.gz"
+    members = summary["training"]["members"]
+    assert sorted(member["job"] for member in members) == sorted(training_jobs(sagemaker, name))
+    assert {member["hyperparameters"]["num_factors"] for member in members} == {"2", "3"}
 
 
 def test_a_model_that_does_not_beat_the_biases_is_put_aside(
@@ -299,7 +327,7 @@ def test_what_an_earlier_run_has_made_of_the_same_is_not_made_again(
     earlier = run_name(first["run_id"])
     assert first["results"]["evaluate"]["reused"] == {}
     assert again["results"]["evaluate"]["reused"] == {"preprocess": earlier, "train": earlier}
-    assert {"train", "tune"} <= skipped(again)
+    assert {"train", "tune", "configure", "choose"} <= skipped(again)
     name = run_name(again["run_id"])
     assert training_jobs(sagemaker, name) == {}
     metrics = [json.loads(written(aws, bucket, run)["metrics.json"]) for run in (earlier, name)]
@@ -320,7 +348,7 @@ def test_only_drifted_ratings_are_trained_on_where_asked(
     assert training_jobs(sagemaker, name) == {}
 
     done = runs["drifted"]
-    assert done["tasks"]["train"] == "success"
+    assert done["tasks"]["train_each"] == "success"
     found = json.loads(written(aws, bucket, run_name(done["run_id"]))["drift.json"])
     assert any("mean of the stars" in reason for reason in found["reasons"])
 

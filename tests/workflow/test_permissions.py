@@ -28,7 +28,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "aws.md"
 ACCOUNT = "000000000000"
 TRUST = {"Statement": {"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}}
 # They are asked for in passing, by no call of their own.
-IMPLIED = {"iam:PassRole", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}
+IMPLIED = {
+    "iam:PassRole",
+    "sagemaker:AddTags",
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:ListBucket",
+}
 
 
 def policy(bucket: str) -> dict[str, Any]:

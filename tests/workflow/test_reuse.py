@@ -119,7 +119,8 @@ def test_the_key_of_a_model_is_made_of_what_decides_it(settings: Settings) -> No
 def test_every_parameter_is_one_that_decides_or_one_that_does_not() -> None:
     deciding = {*OF_PREPROCESS, *OF_TRAINING}
     indifferent = {
-        "ratings", "output", "athena_database", "athena_workgroup", "role", "preset", "image",
+        "ratings", "output", "recommendations",
+        "athena_database", "athena_workgroup", "role", "preset", "image",
         "reuse", "check_interval", "training_volume_gb", "training_max_seconds",
         "transform_instance_type", "drift_psi", "drift_unknown_fraction", "drift_mean_shift",
         "deferrable", "publish", "approval", "gate_tolerance", "gate_baseline",

@@ -35,9 +35,12 @@ ORDER = [
     "drift",
     "prepare",
     "train",
+    "train_each",
     "tune",
+    "choose",
     "predict",
     "evaluate",
+    "recommend",
     "register",
     "gate",
     "deploy",
@@ -101,17 +104,22 @@ def image_of(settings: Settings) -> str:
     return settings.image or factorization_machines(boto3.session.Session().region_name)
 
 
-def trained(settings: Settings, ti: Any) -> Trained:
+def trained(ti: Any) -> Trained:
     """Return the model of a run, which an earlier one may have trained."""
-    from matinee.workflow.jobs import trained_model
+    reused = ti.xcom_pull(task_ids="branch", key=REUSED)
+    return cast("Trained", reused or ti.xcom_pull(task_ids="choose"))
 
-    if reused := ti.xcom_pull(task_ids="branch", key=REUSED):
-        return cast("Trained", reused)
-    if settings.tune:
-        result = ti.xcom_pull(task_ids="tune")["Tuning"]
-        return trained_model(tuning_job=result["HyperParameterTuningJobName"])
-    result = ti.xcom_pull(task_ids="train")["Training"]
-    return trained_model(training_job=result["TrainingJobName"])
+
+def trained_by(ti: Any) -> dict[str, Any]:
+    """Return the jobs that trained the run's models, as `select` takes them."""
+    if tuned := ti.xcom_pull(task_ids="tune"):
+        return {"tuning_job": tuned["Tuning"]["HyperParameterTuningJobName"]}
+    results = [*ti.xcom_pull(task_ids=["train"]), *ti.xcom_pull(task_ids=["train_each"])]
+    return {
+        "training_jobs": [
+            result["Training"]["TrainingJobName"] for result in results if result is not None
+        ]
+    }
 
 
 def tell_event(context: Any, asset: Asset, uri: str) -> None:

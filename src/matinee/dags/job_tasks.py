@@ -26,6 +26,8 @@ from matinee.dags.links import tell_page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matinee.workflow.settings import Settings
+
 
 def job_of(ti: Any, job: str) -> dict[str, Any]:
     """Return what the request of any job of the run needs besides the settings."""
@@ -44,7 +46,8 @@ def training_request(params: Mapping[str, Any], ti: Any) -> dict[str, Any]:
     from matinee.workflow import requests
 
     with final_refusals():
-        return requests.training_request(settings_of(params), **job_of(ti, "train"))
+        request = requests.training_request(settings_of(params), **job_of(ti, "train"))
+        return _tagged(request, ti)
 
 
 def tuning_request(params: Mapping[str, Any], ti: Any) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def tuning_request(params: Mapping[str, Any], ti: Any) -> dict[str, Any]:
     from matinee.workflow import requests
 
     with final_refusals():
-        return requests.tuning_request(settings_of(params), **job_of(ti, "tune"))
+        return _tagged(requests.tuning_request(settings_of(params), **job_of(ti, "tune")), ti)
 
 
 def transform_request(params: Mapping[str, Any], ti: Any) -> dict[str, Any]:
@@ -60,14 +63,35 @@ def transform_request(params: Mapping[str, Any], ti: Any) -> dict[str, Any]:
     from matinee.workflow import requests
 
     with final_refusals():
-        settings = settings_of(params)
-        model = trained(settings, ti)["model"]
-        return requests.transform_request(settings, **job_of(ti, "predict"), model=model)
+        request = requests.transform_request(
+            settings_of(params), **job_of(ti, "predict"), model=trained(ti)["model"]
+        )
+        return {**request, "Transform": _tagged(request["Transform"], ti)}
 
 
+def _configuration_request(settings: Settings, ti: Any, number: int) -> dict[str, Any]:
+    from matinee.workflow import requests
+
+    job = job_of(ti, "train")
+    request = requests.configuration_request(
+        settings, job["prepared"], number, attempt=ti.try_number, image=job["image"]
+    )
+    return _tagged(request, ti)
+
+
+def _tagged(request: dict[str, Any], ti: Any) -> dict[str, Any]:
+    """Add the tag by which a job is found from the run, and the run from the job."""
+    # Of what Airflow allows in an id, SageMaker refuses this in a tag.
+    run_id = ti.run_id.replace("~", "_")
+    return {**request, "Tags": [{"Key": RUN_TAG, "Value": run_id[:_LONGEST_TAG]}]}
+
+
+RUN_TAG = "airflow-run"
+_LONGEST_TAG = 256
 # Of each task with a job: its part of the operator's result, what boto3 calls the job, its page.
 _JOBS = {
     "train": ("Training", "TrainingJob", "training-jobs"),
+    "train_each": ("Training", "TrainingJob", "training-jobs"),
     "tune": ("Tuning", "HyperParameterTuningJob", "tuning-jobs"),
     "predict": ("Transform", "TransformJob", "transform-jobs"),
 }
@@ -80,8 +104,8 @@ _TRANSFORM_SECONDS = 5 * 24 * 3600
 def before_job(context: Any) -> None:
     """Set what operators do not template, and stop what an earlier try left running.
 
-    A killed task leaves its job running, and no other job of the run is due now. Also called when a
-    deferred task goes on: its job has ended then.
+    A killed task leaves its job running, and no other job of the run is due now, but for those of
+    the other configurations. Also called when a deferred task goes on: its job has ended then.
     """
     import boto3
 
@@ -103,8 +127,16 @@ def before_job(context: Any) -> None:
             seconds = _TRANSFORM_SECONDS
         # Starting and uploading take time too, and only the job itself may decide that it is over.
         operator.max_attempts = round(2 * (seconds + 3600) / settings.check_interval)
-    stop_jobs(run_of(context["run_id"]), boto3.client("sagemaker"))
-    tell_page(context["ti"], _JOBS[name][2], job_of(context["ti"], name)["name"])
+    ti, jobs = context["ti"], run_of(context["run_id"])
+    if name == "train_each":
+        # What it is mapped over is no template, and the job's name is to tell the try.
+        number = operator.config["configuration"]
+        operator.config = _configuration_request(settings, ti, number)
+        jobs, job = f"{jobs}-train-{number}", operator.config["TrainingJobName"]
+    else:
+        job = job_of(ti, name)["name"]
+    stop_jobs(jobs, boto3.client("sagemaker"))
+    tell_page(ti, _JOBS[name][2], job)
 
 
 def after_job(context: Any, result: dict[str, Any]) -> None:

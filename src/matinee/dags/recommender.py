@@ -42,6 +42,7 @@ from matinee.dags.exchange import (
     step,
     tell_event,
     trained,
+    trained_by,
 )
 from matinee.dags.job_tasks import (
     JOB,
@@ -73,10 +74,13 @@ it, `gate` decides with reasons in `decision.json`.
 | check | refuses splits that nothing good can come of, and those with a rating in two |
 | drift | keeps what the ratings are like; with `retrain` at `drift`, may end the run |
 | prepare | encodes the splits for Factorization Machines, many ratings in several tasks at a time |
-| branch | checks that all are encoded; chooses `train` or `tune` by the parameter `tune` |
+| branch | checks that all are encoded; chooses `train`, `tune` or `configure` by the parameters |
 | train, tune | a SageMaker training job, or a tuning job over many |
+| configure, train_each | a training job for each of the parameter `configurations` |
+| choose | the best of the trained models, or the average of the `ensemble_size` best |
 | predict | a SageMaker batch transform job over the test split |
 | evaluate | RMSE, MSE, MAE beside two baselines; ten recommendations |
+| recommend | the best videos for every customer, as Parquet |
 | register | a version in the model registry; skipped, with all that follows, without `publish` |
 | gate | compares with the model in service on the same test ratings: `deploy` or `reject` |
 | ask | with the parameter `approval` at `person`: waits for a person to decide instead |
@@ -205,8 +209,8 @@ with DAG(
             return list(prepare_parts(settings, preprocessed, parts))
 
     @task.branch(
-        doc_md="Checks that all is encoded; chooses `tune` or `train`, by `tune`, or `predict`"
-        " where an earlier run has trained the same model.",
+        doc_md="Checks that all is encoded; chooses `tune`, `configure` or `train`, by the"
+        " parameters, or `predict` where an earlier run has trained the same model.",
     )
     def branch(preprocessed: Reference, prepared: Reference) -> str:
         from matinee.workflow.prepare import gather
@@ -223,7 +227,29 @@ with DAG(
             if found is not None:
                 ti.xcom_push(REUSED, {**found["outputs"], "reused_from": found["run"]})
                 return "predict"
+        if settings.configurations:
+            return "configure"
         return "tune" if settings.tune else "train"
+
+    @task(multiple_outputs=False, doc_md="Lists the configurations, each of which is trained.")
+    def configure() -> list[Any]:
+        with step():
+            settings = settings_of(get_current_context()["params"])
+            return [{"configuration": number} for number in range(len(settings.configurations))]
+
+    @task(
+        multiple_outputs=False,
+        doc_md="The run's model: the best by `test:rmse` on the validation split, or the average of"
+        " the `ensemble_size` best as one model.",
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+    )
+    def choose() -> dict[str, Any]:
+        from matinee.workflow.candidates import select
+
+        context = get_current_context()
+        with step():
+            inputs = {"run": run_of(context["run_id"]), **trained_by(context["ti"])}
+            return dict(select(settings_of(context["params"]), inputs))
 
     @task(
         multiple_outputs=False,
@@ -237,7 +263,7 @@ with DAG(
         ti = context["ti"]
         with step():
             settings = settings_of(context["params"])
-            model = trained(settings, ti)
+            model = trained(ti)
             made = {"preprocess": preprocessed, "train": model}
             reused = {
                 name: outputs["reused_from"]
@@ -258,6 +284,22 @@ with DAG(
 
     @task(
         multiple_outputs=False,
+        doc_md="Writes recommendations.parquet, the best videos for every customer; skipped where"
+        " `recommendations` is 0.",
+    )
+    def recommend(preprocessed: Reference) -> dict[str, Any]:
+        from matinee.workflow.recommend import recommend_all
+
+        context = get_current_context()
+        with step():
+            settings = settings_of(context["params"])
+            if not settings.recommendations:
+                raise AirflowSkipException("the parameter `recommendations` is 0")
+            inputs = {"preprocessed": preprocessed, "trained": trained(context["ti"])}
+            return dict(recommend_all(settings, inputs, count=settings.recommendations))
+
+    @task(
+        multiple_outputs=False,
         doc_md="Makes the model the next version in the model registry, to be approved; skipped"
         " without `publish`.",
     )
@@ -273,7 +315,7 @@ with DAG(
                 raise AirflowSkipException("the parameter `publish` is false")
             inputs = {
                 "preprocessed": preprocessed,
-                "trained": trained(settings, context["ti"]),
+                "trained": trained(context["ti"]),
                 "evaluated": evaluated,
                 "image": started["image"],
             }
@@ -401,6 +443,13 @@ with DAG(
             print_log=False,
             **JOB,
         )
+        configured = configure()
+        train_each = SageMakerTrainingOperator.partial(
+            task_id="train_each",
+            doc_md="A training job of each configuration, at a time as far as the pool allows.",
+            print_log=False,
+            **JOB,
+        ).expand(config=configured)
         tune = SageMakerTuningOperator(
             task_id="tune",
             doc_md="A tuning job: many training jobs, the best by `test:rmse` on the validation"
@@ -417,9 +466,13 @@ with DAG(
             **JOB,
         )
         chosen = branch(preprocessed, prepared)
-        checked >> chosen >> [train, tune] >> predict
+        model = choose()
+        checked >> chosen >> [train, tune, configured]
+        [train, tune, train_each] >> model >> predict
         chosen >> predict
         evaluated = evaluate(preprocessed, predict.output)
+        recommended = recommend(preprocessed)
+        evaluated >> recommended
 
     with TaskGroup("publish", prefix_group_id=False, tooltip="Compared, and put into service"):
         registered = register(started, preprocessed, evaluated)
@@ -444,9 +497,9 @@ with DAG(
         gated >> ask >> [deployed, rejected]
         gated >> [deployed, rejected]
 
-    for operator in (train, tune, predict, deployed.operator):
+    for operator in (train, train_each, tune, predict, deployed.operator):
         operator.operator_extra_links = (ConsoleLink(),)
 
     # Teardowns, since they are due whatever failed, and do not hide that it did.
     reported = report(started).as_teardown()
-    [deployed, rejected] >> reported >> clean_up(started).as_teardown()
+    [deployed, rejected, recommended] >> reported >> clean_up(started).as_teardown()

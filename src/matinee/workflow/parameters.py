@@ -212,6 +212,13 @@ PARAMETERS: dict[str, Parameter] = {
             _RUN,
         ),
         Parameter(
+            "recommendations",
+            10,
+            {"type": "integer", "minimum": 0, "maximum": 1000},
+            "Videos to recommend to every customer, in recommendations.parquet; 0 writes none.",
+            _RUN,
+        ),
+        Parameter(
             "engine",
             "duckdb",
             {"type": "string", "enum": ["duckdb", "spark", "athena"]},

@@ -43,6 +43,7 @@ class Settings:
 
     ratings: str
     output: str
+    recommendations: int
     role: str
     columns: Mapping[str, str] | None
     side_columns: Sequence[str]
