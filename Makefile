@@ -16,7 +16,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup run up down status test check tour interop contract cluster spark browser bench notebook
+.PHONY: help setup run up down status test check tour interop contract cluster spark browser instance bench notebook
 
 help:
 	@echo "make run     the whole workflow on this machine: ratings to recommendations"
@@ -29,6 +29,7 @@ help:
 	@echo "make cluster  jobs on a Ray cluster of two simulated nodes, in an environment of its own"
 	@echo "make spark   preprocessing on Spark beside DuckDB, in an environment of its own"
 	@echo "make browser the console in a browser: MATINEE_BROWSER, or a chromium that is installed"
+	@echo "make instance  the install script of the stack on AWS, run to an Airflow on PostgreSQL"
 	@echo "make bench   the benchmarks, with peers; rewrites the figures of the documentation"
 	@echo "make notebook  the notebooks in JupyterLab, on the stack that runs"
 	@echo "make setup   only .venv"
@@ -67,6 +68,9 @@ spark: $(READY)
 browser: $(READY)
 	MATINEE_BROWSER=$(or $(MATINEE_BROWSER),$(shell command -v chromium || command -v chromium-browser || command -v google-chrome)) \
 	  $(BIN)/python -m pytest tests/sagemaker/console/test_browser.py $(ARGS)
+
+instance: $(READY)
+	MATINEE_INSTANCE=$(or $(MATINEE_INSTANCE),.instance) $(BIN)/python -m pytest tests/cloud/test_install.py $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.recordio --docs docs/recordio.md

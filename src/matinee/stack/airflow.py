@@ -99,10 +99,11 @@ class Airflow:
             },
             "database": {"sql_alchemy_conn": f"sqlite:///{self.folder / 'airflow.db'}"},
             "logging": {"base_log_folder": self.folder / "logs"},
-            # The local SageMaker's pages, to which the workflow's tasks link.
-            "matinee": {"console": f"{self.client_environment['AWS_ENDPOINT_URL']}/console"},
             "usage_data_collection": {"enabled": False},
         }
+        if endpoint := self.client_environment.get("AWS_ENDPOINT_URL"):
+            # The local SageMaker's pages, to which the workflow's tasks link; else AWS's.
+            sections["matinee"] = {"console": f"{endpoint}/console"}
         return {
             "AIRFLOW_HOME": str(self.folder),
             "NO_COLOR": "1",

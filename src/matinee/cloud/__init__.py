@@ -1,0 +1,1 @@
+"""matinee on an AWS account: CloudFormation stacks, and what their instance does with itself."""

@@ -1,0 +1,81 @@
+"""The CloudFormation templates as data, and the text of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode import decode
+
+import matinee.cloud
+
+FOLDER = Path(matinee.cloud.__file__).parent / "templates"
+NAMES = sorted(path.name for path in FOLDER.glob("*.yaml"))
+
+
+@dataclass(frozen=True)
+class Template:
+    """One template: its text, and what CloudFormation reads in it (short forms written out)."""
+
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / self.name
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text()
+
+    @property
+    def body(self) -> dict[str, Any]:
+        parsed, problems = decode(str(self.path))
+        assert not problems
+        body: dict[str, Any] = json.loads(json.dumps(parsed))
+        return body
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        resources: dict[str, Any] = self.body["Resources"]
+        return resources
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the properties of all resources of a type, by their names."""
+        return {
+            name: resource["Properties"]
+            for name, resource in self.resources.items()
+            if resource["Type"] == kind
+        }
+
+    def statements(self) -> list[dict[str, Any]]:
+        """Return the statements of all policies of all roles."""
+        return [
+            statement
+            for role in self.of_type("AWS::IAM::Role").values()
+            for policy in role.get("Policies", [])
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+
+    def policy(self, role: str, name: str) -> dict[str, Any]:
+        """Return one policy of a role."""
+        policies = self.resources[role]["Properties"]["Policies"]
+        document: dict[str, Any] = next(
+            policy["PolicyDocument"] for policy in policies if policy["PolicyName"] == name
+        )
+        return document
+
+    def install_script(self, values: dict[str, str]) -> str:
+        """Return what the instance is started with, with `${...}` of its first lines filled in."""
+        data = self.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"]
+        shebang, exports, listen, script = data["Fn::Base64"]["Fn::Join"][1]
+        text: str = exports["Fn::Sub"][0]
+        for name, value in values.items():
+            text = text.replace(f"${{{name}}}", value)
+        return "\n".join([shebang, text, listen["Fn::If"][2], script])
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return what may be one or a list of them as a list."""
+    return value if isinstance(value, list) else [value]
