@@ -78,7 +78,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.fm --readme README.md $(ARGS)
 	$(BIN)/python -m benchmarks.sagemaker --docs docs/local-sagemaker.md
 	$(BIN)/python -m benchmarks.data --scale 10 --jobs --whole --docs docs/scale.md
-	$(BIN)/python -m benchmarks.workflow --docs docs/features.md
+	$(BIN)/python -m benchmarks.workflow --docs README.md
 
 # With the requirements of the SDK's tests: the SDK cannot share an environment with Airflow.
 notebook: $(READY)

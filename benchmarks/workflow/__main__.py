@@ -1,7 +1,7 @@
 """What features add: MovieLens-100K through the workflow's own steps, with and without them.
 
-    python -m benchmarks.workflow                         each list of features, preset bayesian
-    python -m benchmarks.workflow --docs docs/features.md  also writes the table between its marks
+    python -m benchmarks.workflow                   each list of features, preset bayesian
+    python -m benchmarks.workflow --docs README.md  also writes the table between its marks
 
 Every run preprocesses, prepares, trains and transforms as the DAG does, with a real S3 and the
 local SageMaker. The test split is the same for all; its errors are compared rating by rating, and

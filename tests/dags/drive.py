@@ -1,7 +1,8 @@
 """Asks Airflow about the DAG, or runs it several times in one process; prints JSON lines.
 
-Usage: python drive.py describe | run CONF... | pages REGION... Airflow is configured by AIRFLOW__*
-variables, so it lives in a process of its own; it takes seconds to start, so all runs share one.
+Usage: python drive.py describe | run CONF... | pages REGION... | until TYPE... Airflow is
+configured by AIRFLOW__* variables, so it lives in a process of its own; it takes seconds to start,
+so all runs share one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -106,6 +107,21 @@ def run(conf: dict[str, Any]) -> dict[str, Any]:
         }
 
 
+def until(run_type: str) -> dict[str, Any]:
+    """Return the setting `until` of a run of this type, whose data interval ends on 2026-01-05."""
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.models.dagrun import DagRun, DagRunType
+
+    from matinee.dags.exchange import settings_in
+
+    context = {
+        "params": DagBag().dags["recommender"].params.dump(),
+        "dag_run": DagRun("recommender", run_id="some", run_type=DagRunType(run_type)),
+        "data_interval_end": datetime(2026, 1, 5, 4, tzinfo=UTC),
+    }
+    return {"until": settings_in(context).until}
+
+
 def pages(region: str) -> dict[str, Any]:
     """Return the pages of a training job and an endpoint in a region; "" is no region."""
     from matinee.dags.links import page_of
@@ -121,7 +137,10 @@ def answers(question: str, arguments: Sequence[str]) -> Iterator[dict[str, Any]]
     if question == "describe":
         yield describe()
     for argument in arguments:
-        yield pages(argument) if question == "pages" else run(json.loads(argument))
+        if question == "run":
+            yield run(json.loads(argument))
+        else:
+            yield {"pages": pages, "until": until}[question](argument)
 
 
 if __name__ == "__main__":

@@ -125,6 +125,12 @@ def test_predicting_follows_either_branch_and_clean_up_all(dag: dict[str, Any]) 
         assert tasks[name]["trigger_rule"] == "all_done_setup_success"
 
 
+def test_a_backfill_takes_the_ratings_of_before_its_interval_ends(drive: Drive) -> None:
+    backfill, scheduled = drive("until", "backfill", "scheduled")
+    assert backfill["until"] == "2026-01-05T04:00:00Z"
+    assert scheduled["until"] is None
+
+
 def test_the_dag_and_every_task_are_documented(dag: dict[str, Any]) -> None:
     for name, task in dag["tasks"].items():
         assert task["doc"].endswith(".")

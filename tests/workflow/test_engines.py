@@ -150,6 +150,7 @@ def parameters(ratings: str, bucket: str, engine: str) -> dict[str, Any]:
         "min_ratings_per_customer": 2,
         "min_ratings_per_video": 3,
         "max_malformed_fraction": 0.5,
+        "until": "2016-01-01T00:00:01Z",
         "side_columns": ["review_date", "vine"],
         "features": ["history", "raters", "month", "day", "rating:vine", "video:review_date"],
     }

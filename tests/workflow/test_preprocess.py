@@ -225,6 +225,29 @@ def test_a_videos_title_is_its_most_frequent_one(step: Step, tmp_path: Path) -> 
     assert titles["v8"] is None
 
 
+def test_only_ratings_before_a_time_count_where_asked(step: Step, tmp_path: Path) -> None:
+    ratings = [
+        *[(*rating, "Film", "2015-12-31") for rating in grid(8, 8)],
+        ("c0", "v1", "5", "Film", "2015-12-31T23:59:59Z"),
+        ("c0", "v0", "5", "Film", "2016-01-01"),
+        ("c1", "late", "5", "Film", "1451606400000"),
+        ("late", "v1", "5", "Film", "1451606401"),
+        ("c1", "timeless", "5", "Film", ""),
+    ]
+    csv = as_csv(ratings, "user_id,item_id,rating,title,time")
+    outputs = step(csv, columns=TITLED, until="2016-01-01")
+    found = ratings_of(outputs, tmp_path)
+    assert found.keys() == {(f"c{n}", f"v{m}") for n in range(8) for m in range(8)}
+    assert found["c0", "v1"][1] == 5
+    assert found["c0", "v0"][1] == 1
+    report = Objects().read_json(outputs["report"])
+    assert report["not_before_until"] == 4
+    first = {"step": "before 2016-01-01", "ratings": 65, "customers": 8, "videos": 8}
+    assert report["funnel"][0] == first
+    outputs = step(csv, "matinee-2", columns=TITLED, until="2016-01-01T00:00:00Z")
+    assert ratings_of(outputs, tmp_path) == found
+
+
 def test_filters_count_the_usable_rows_before_duplicates_go(step: Step, tmp_path: Path) -> None:
     ratings = [
         *grid(10, 10),

@@ -45,6 +45,7 @@ def test_a_zero_is_a_value_and_not_the_presets() -> None:
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
+        ({"until": "2015-02-30"}, "until '2015-02-30' is no date: day is out of range"),
         ({"train_fraction": 0.7}, "are 0.7, 0.2 and 0.2: they must add up to 1"),
         ({"ratings": "s3://abc/x", "output": "s3://abc/x/runs"}, "lies under ratings 's3://abc/x'"),
         ({"ratings": "s3://abc/x/", "output": "s3://abc/x"}, "lies under ratings"),

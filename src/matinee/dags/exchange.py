@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import Asset, get_current_context
@@ -86,6 +87,18 @@ def settings_of(params: Mapping[str, Any]) -> Settings:
     # Who may start a run may not read every file of the machine that its tasks run on.
     settings.refuse_local_files()
     return settings
+
+
+def settings_in(context: Mapping[str, Any]) -> Settings:
+    """Read a run's parameters in one of its tasks; see `settings_of`.
+
+    A backfill takes the ratings before the end of its data interval, unless it is told otherwise.
+    """
+    params = dict(context["params"])
+    if params["until"] is None and context["dag_run"].run_type == "backfill":
+        end = context["data_interval_end"].astimezone(UTC)
+        params["until"] = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+    return settings_of(params)
 
 
 def run_of(run_id: str) -> str:

@@ -38,7 +38,7 @@ from matinee.dags.exchange import (
     log_failure,
     predictions,
     run_of,
-    settings_of,
+    settings_in,
     step,
     tell_event,
     trained,
@@ -133,7 +133,7 @@ with DAG(
     def start() -> dict[str, Any]:
         context = get_current_context()
         with step():
-            settings = settings_of(context["params"])
+            settings = settings_in(context)
             if settings.deferrable and find_spec("aiobotocore") is None:
                 raise AirflowFailException(
                     "the parameter `deferrable` needs aiobotocore: install"
@@ -154,7 +154,7 @@ with DAG(
 
         context = get_current_context()
         with step():
-            settings = settings_of(context["params"])
+            settings = settings_in(context)
             key = preprocess_key(settings)
             done = reusing(
                 settings, started["run"], "preprocess", key, lambda: preprocess(settings, started)
@@ -173,7 +173,7 @@ with DAG(
         from matinee.workflow.checks import check
 
         with step():
-            settings = settings_of(get_current_context()["params"])
+            settings = settings_in(get_current_context())
             return dict(check(settings, {"preprocessed": preprocessed}))
 
     @task.short_circuit(
@@ -187,7 +187,7 @@ with DAG(
         from matinee.workflow.objects import Objects
 
         with step():
-            settings = settings_of(get_current_context()["params"])
+            settings = settings_in(get_current_context())
             write_profile(settings, {"preprocessed": preprocessed})
             if settings.retrain == "always":
                 return True
@@ -205,7 +205,7 @@ with DAG(
         from matinee.workflow.prepare import prepare_parts
 
         with step():
-            settings = settings_of(get_current_context()["params"])
+            settings = settings_in(get_current_context())
             return list(prepare_parts(settings, preprocessed, parts))
 
     @task.branch(
@@ -219,7 +219,7 @@ with DAG(
         context = get_current_context()
         ti = context["ti"]
         with step():
-            settings = settings_of(context["params"])
+            settings = settings_in(context)
             parts = [part for group in prepared for part in group]
             ti.xcom_push(PREPARED, gather(settings, preprocessed, parts))
             key = ti.xcom_pull(task_ids="preprocess", key=TRAINED_BY)
@@ -234,7 +234,7 @@ with DAG(
     @task(multiple_outputs=False, doc_md="Lists the configurations, each of which is trained.")
     def configure() -> list[Any]:
         with step():
-            settings = settings_of(get_current_context()["params"])
+            settings = settings_in(get_current_context())
             return [{"configuration": number} for number in range(len(settings.configurations))]
 
     @task(
@@ -249,7 +249,7 @@ with DAG(
         context = get_current_context()
         with step():
             inputs = {"run": run_of(context["run_id"]), **trained_by(context["ti"])}
-            return dict(select(settings_of(context["params"]), inputs))
+            return dict(select(settings_in(context), inputs))
 
     @task(
         multiple_outputs=False,
@@ -262,7 +262,7 @@ with DAG(
         context = get_current_context()
         ti = context["ti"]
         with step():
-            settings = settings_of(context["params"])
+            settings = settings_in(context)
             model = trained(ti)
             made = {"preprocess": preprocessed, "train": model}
             reused = {
@@ -292,7 +292,7 @@ with DAG(
 
         context = get_current_context()
         with step():
-            settings = settings_of(context["params"])
+            settings = settings_in(context)
             if not settings.recommendations:
                 raise AirflowSkipException("the parameter `recommendations` is 0")
             inputs = {"preprocessed": preprocessed, "trained": trained(context["ti"])}
@@ -310,7 +310,7 @@ with DAG(
 
         context = get_current_context()
         with step():
-            settings = settings_of(context["params"])
+            settings = settings_in(context)
             if not settings.publish:
                 raise AirflowSkipException("the parameter `publish` is false")
             inputs = {
@@ -338,7 +338,7 @@ with DAG(
                 "registered": registered,
                 "predictions": predictions(ti),
             }
-            gated = gate(settings_of(context["params"]), inputs)
+            gated = gate(settings_in(context), inputs)
         ti.xcom_push(GATED, gated)
         return {"approved": "deploy", "rejected": "reject", "asked": "ask"}[gated["verdict"]]
 
@@ -355,7 +355,7 @@ with DAG(
         context = get_current_context()
         ti = context["ti"]
         with step():
-            settings = settings_of(context["params"])
+            settings = settings_in(context)
             answer = answer_of(ti)
             if answer is not None and not answer["approved"]:
                 raise AirflowSkipException(f"{answer['by']} rejected the model")
@@ -397,7 +397,7 @@ with DAG(
         context = get_current_context()
         ti = context["ti"]
         with final_refusals():
-            settings = settings_of(context["params"])
+            settings = settings_in(context)
             evaluated = ti.xcom_pull(task_ids="evaluate")
             if evaluated is None:
                 raise AirflowSkipException("nothing was evaluated")
@@ -423,7 +423,7 @@ with DAG(
     def clean_up(started: Reference) -> dict[str, Any]:
         from matinee.workflow.clean_up import clean_up
 
-        return dict(clean_up(settings_of(get_current_context()["params"]), started))
+        return dict(clean_up(settings_in(get_current_context()), started))
 
     started = start().as_setup()
 

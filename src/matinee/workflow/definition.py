@@ -40,6 +40,9 @@ _NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$"
 _TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?"
 _ZONE = "(Z|[+-][0-9][0-9](:?[0-9][0-9])?)"
 _DATE_AND_TIME = f"^[0-9]{{4}}-[0-9][0-9]-[0-9][0-9][T ]{_TIME_OF_DAY} ?{_ZONE}?$"
+# Times from here on are milliseconds, as those of Amazon Reviews 2023 are: in seconds they would be
+# in the year 5138.
+MILLISECONDS_FROM = 1e11
 # Larger ones are infinite to some engine, or overflow when it adds to them.
 _LARGEST = "1e300"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -196,14 +199,14 @@ class Definition:
         """Return the query of the usable rows of each customer, or of each video."""
         return f"""
             select {column}, count(*) as ratings from {self._table("checked")}
-            where cause is null group by {column}"""
+            where {self._counted()} group by {column}"""
 
     # The filters count the usable rows before duplicates go, as the published example does.
     def active(self) -> str:
         """Return the query of the usable rows by customers with enough of them."""
         return f"""
             select customer, video, stars, seconds {self._list(self.sides)}
-            from {self._table("checked")} where cause is null and customer in (
+            from {self._table("checked")} where {self._counted()} and customer in (
                 select customer from {self._table("customer_counts")}
                 where ratings >= {self.settings.min_ratings_per_customer})"""
 
@@ -321,7 +324,7 @@ class Definition:
             (select count(*) from {self._table("videos")})"""
         return [
             (
-                "usable rows",
+                "usable rows" if settings.until is None else f"before {settings.until}",
                 f"""select (select coalesce(sum(ratings), 0) from {counts}),
                     (select count(*) from {counts}),
                     (select count(*) from {self._table("video_counts")})""",
@@ -360,6 +363,14 @@ class Definition:
     def index(self, table: str) -> str:
         """Return the query of the table `customers` or `videos`, in order."""
         return f"select * from {self._table(table)} order by index"
+
+    def _counted(self) -> str:
+        """Return the condition of rows that count: the usable ones, of the time asked for."""
+        until = self.settings.until_seconds
+        if until is None:
+            return "cause is null"
+        seconds = f"case when seconds >= {MILLISECONDS_FROM} then seconds / 1000 else seconds end"
+        return f"cause is null and {seconds} < {until!r}"
 
     def _table(self, name: str) -> str:
         return f"{self.prefix}{name}"

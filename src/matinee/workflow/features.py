@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from matinee.workflow.definition import MILLISECONDS_FROM
 from matinee.workflow.errors import RatingsError
 from matinee.workflow.objects import Objects
 from matinee.workflow.parts import Preprocessed
@@ -38,9 +39,6 @@ PERIODS: dict[str, Literal["M", "D"]] = {"month": "M", "day": "D"}
 UNKNOWN = 0
 # Between the values of a side column that holds several.
 SEPARATOR = "|"
-# Times from here on are milliseconds, as those of Amazon Reviews 2023 are: in seconds they would be
-# in the year 5138.
-_MILLISECONDS_FROM = 1e11
 _LAST_DAY = 2_932_896  # 9999-12-31
 
 Integers = NDArray[np.integer[Any]]
@@ -314,7 +312,7 @@ def coded_texts(column: pa.Array | pa.ChunkedArray | Sequence[str]) -> Codes:
 
 def coded_times(times: NDArray[np.float64], feature: str) -> Codes:
     """Code times as months (`2015-08`) or days (`2015-08-31`), UTC; not known ones as empty."""
-    seconds = np.where(np.abs(times) >= _MILLISECONDS_FROM, times / 1000, times)
+    seconds = np.where(np.abs(times) >= MILLISECONDS_FROM, times / 1000, times)
     days = np.floor(seconds / 86_400)
     known = np.isfinite(days) & (days <= _LAST_DAY) & (days >= -_LAST_DAY)
     dates = np.where(known, days, 0).astype("M8[D]").astype(f"M8[{PERIODS[feature]}]")

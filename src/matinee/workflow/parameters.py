@@ -155,6 +155,17 @@ PARAMETERS: dict[str, Parameter] = {
             _DATA,
         ),
         Parameter(
+            "until",
+            None,
+            {
+                "type": ["string", "null"],
+                "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$",
+            },
+            "Only ratings before this date, or date and time (UTC), count, and none without a time."
+            " Null: all of them; in a backfill those before the end of its data interval.",
+            _DATA,
+        ),
+        Parameter(
             "min_ratings_per_customer",
             5,
             POSITIVE_INTEGER,

@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 # The parameters that decide what preprocess makes of the ratings.
 OF_PREPROCESS = (
-    "columns", "side_columns", "features", "max_malformed_fraction", "min_ratings_per_customer",
-    "min_ratings_per_video", "train_fraction", "validate_fraction", "test_fraction", "seed",
-    "engine",
+    "columns", "until", "side_columns", "features", "max_malformed_fraction",
+    "min_ratings_per_customer", "min_ratings_per_video",
+    "train_fraction", "validate_fraction", "test_fraction", "seed", "engine",
 )  # fmt: skip
 # The parameters that decide the model, once preprocess is decided; the machines' too, as a solver's
 # result may depend on the number of its threads.

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from matinee.workflow.hyperparameters import (
@@ -58,6 +59,7 @@ class Settings:
     reuse: bool
     check_interval: float
     deferrable: bool
+    until: str | None
     min_ratings_per_customer: int
     min_ratings_per_video: int
     retrain: str
@@ -146,6 +148,11 @@ class Settings:
         return _solver(self.image, self.hyperparameters.get("solver")) == "mcmc"
 
     @property
+    def until_seconds(self) -> float | None:
+        """Seconds since 1970 that the time of a rating must be below; None for all ratings."""
+        return None if self.until is None else _seconds(self.until)
+
+    @property
     def is_timed(self) -> bool:
         """Whether a feature needs the time of each rating."""
         return not OF_TIME.isdisjoint(self.features)
@@ -174,6 +181,11 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
             f"tuning_parallel_jobs {complete['tuning_parallel_jobs']} is more than"
             f" tuning_jobs {complete['tuning_jobs']}"
         )
+    if complete["until"] is not None:
+        try:
+            _seconds(complete["until"])
+        except ValueError as error:
+            problems.append(f"until {complete['until']!r} is no date: {error}")
     columns = list((complete["columns"] or {}).values())
     if len(set(columns)) < len(columns):
         problems.append(f"columns {complete['columns']}: one column cannot hold two things")
@@ -199,6 +211,10 @@ def _contradictions(complete: Mapping[str, Any]) -> list[str]:
     for name, (low, high, *scaling) in complete["tuning_ranges"].items():
         problems.extend(_range_problems(name, low, high, scaling))
     return problems
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time.removesuffix("Z")).replace(tzinfo=UTC).timestamp()
 
 
 def _configured(
