@@ -110,7 +110,8 @@ def run(conf: dict[str, Any]) -> dict[str, Any]:
 def until(run_type: str) -> dict[str, Any]:
     """Return the setting `until` of a run of this type, whose data interval ends on 2026-01-05."""
     from airflow.dag_processing.dagbag import DagBag
-    from airflow.models.dagrun import DagRun, DagRunType
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.types import DagRunType
 
     from matinee.dags.exchange import settings_in
 
