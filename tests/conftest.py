@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +103,16 @@ class AWS:
     def client(self, service: str) -> Any:
         endpoint = self.s3_endpoint if service == "s3" else self.sagemaker_endpoint
         return self.session.client(service, endpoint_url=endpoint)
+
+
+def find_by(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process's own clients find AWS by an environment, until the test ends.
+
+    boto3's default session remembers the keys of the first who asked: other servers', maybe.
+    """
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 @contextmanager

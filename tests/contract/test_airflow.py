@@ -33,7 +33,7 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 )
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 
-from tests.conftest import AWS
+from tests.conftest import AWS, find_by
 from tests.contract.conftest import HYPERPARAMETERS, IMAGE, ROLE
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["waiting", "deferrable"])
@@ -44,8 +44,7 @@ _NUMBERS = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def _endpoints(aws: AWS, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in aws.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(aws.environment, monkeypatch)
 
 
 def new_name(kind: str) -> str:

@@ -12,7 +12,7 @@ from matinee.workflow.prepare import prepare
 from matinee.workflow.preprocess import preprocess
 from matinee.workflow.requests import training_request
 from matinee.workflow.settings import Settings
-from tests.conftest import AWS
+from tests.conftest import AWS, find_by
 from tests.contract.conftest import interpreter_of_sdk
 from tests.notebooks.conftest import Execute, Given, is_clean
 
@@ -48,8 +48,7 @@ def test_every_cell(
     assert seen["funnel"] == given.truth["funnel"]
     assert seen["reviews"] >= given.truth["funnel"][0]["ratings"]
 
-    for name, value in aws.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(aws.environment, monkeypatch)
     same = _training_of_the_workflow(given)
     assert seen["train"] == same["train"]
     assert seen["hyperparameters"] == same["hyperparameters"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ObjectStore
+from tests.conftest import ObjectStore, find_by
 
 Rating = tuple[str, str, str]
 
@@ -15,8 +15,7 @@ Rating = tuple[str, str, str]
 @pytest.fixture
 def s3(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of the object store, which the steps find too."""
-    for name, value in object_store.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(object_store.environment, monkeypatch)
     client = object_store.client()
     yield client
     client.close()

@@ -19,7 +19,7 @@ from matinee.workflow.prepare import Prepared, prepare
 from matinee.workflow.preprocess import preprocess
 from matinee.workflow.requests import configuration_request, tuning_request
 from matinee.workflow.settings import Settings
-from tests.conftest import AWS
+from tests.conftest import AWS, find_by
 from tests.sagemaker.jobs.conftest import until
 from tests.workflow.conftest import as_csv, grid
 
@@ -36,8 +36,7 @@ PARAMETERS = {
 
 @pytest.fixture
 def sagemaker(aws: AWS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in aws.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(aws.environment, monkeypatch)
     client = aws.client("sagemaker")
     yield client
     client.close()

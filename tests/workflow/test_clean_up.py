@@ -22,22 +22,21 @@ from matinee.workflow.requests import (
     tuning_request,
 )
 from matinee.workflow.settings import Settings
-from tests.conftest import AWS
+from tests.conftest import AWS, find_by
 from tests.workflow.conftest import as_csv, grid
 
 Put = Callable[[str, bytes | str], str]
 
 IMAGE = factorization_machines("us-east-1")
-RUN = "matinee-1"
+RUN = "matinee-cleaned"
 # The list operations find this one too when asked for names that contain the other.
-NEIGHBOUR = "matinee-10"
+NEIGHBOUR = "matinee-cleaned0"
 
 
 @pytest.fixture
 def sagemaker(aws: AWS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of the local SageMaker, which the steps find too; no job survives the test."""
-    for name, value in aws.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(aws.environment, monkeypatch)
     client = aws.client("sagemaker")
     yield client
     for run in (RUN, NEIGHBOUR):

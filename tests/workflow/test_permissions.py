@@ -19,7 +19,7 @@ from matinee.workflow.objects import Objects
 from matinee.workflow.report import write_report
 from matinee.workflow.requests import job_name, training_request, tuning_request
 from matinee.workflow.rollback import rollback
-from tests.conftest import AWS
+from tests.conftest import AWS, find_by
 from tests.workflow.conftest import as_csv
 from tests.workflow.publishing import BAD, GOOD, IMAGE, Publisher, tastes
 from tests.workflow.test_publish import publish
@@ -67,8 +67,7 @@ def called(
 ) -> Iterator[set[str]]:
     """Become the role of the policy; return the actions that are asked for from now on."""
     del ratings
-    for name, value in aws.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(aws.environment, monkeypatch)
     iam, sts = aws.client("iam"), aws.client("sts")
     name = f"workflow-{secrets.token_hex(4)}"
     arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]

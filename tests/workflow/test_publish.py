@@ -22,7 +22,7 @@ from matinee.workflow.register import register
 from matinee.workflow.requests import RECORDIO
 from matinee.workflow.rollback import rollback
 from matinee.workflow.settings import Settings
-from tests.conftest import AWS
+from tests.conftest import AWS, find_by
 from tests.workflow.conftest import as_csv
 from tests.workflow.publishing import BAD, GOOD, ROLE, Publisher, tastes
 
@@ -33,8 +33,7 @@ Put = Callable[[str, bytes | str], str]
 def publisher(
     aws: AWS, monkeypatch: pytest.MonkeyPatch, put: Put, bucket: str
 ) -> Iterator[Publisher]:
-    for name, value in aws.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(aws.environment, monkeypatch)
     client = aws.client("sagemaker")
     publisher = Publisher(client, put("ratings.csv", as_csv(tastes(30, 20))), bucket)
     yield publisher

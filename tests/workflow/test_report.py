@@ -26,7 +26,7 @@ from matinee.workflow.report import gather, render, verdict, write_report
 from matinee.workflow.requests import job_name, transform_request, tuning_request
 from matinee.workflow.settings import Settings
 from matinee.workflow.usage import job_usage
-from tests.conftest import AWS
+from tests.conftest import AWS, find_by
 from tests.workflow.conftest import as_csv, grid
 from tests.workflow.run_document import HOSTILE, empty_document, run_document
 
@@ -47,8 +47,7 @@ def finished(aws: AWS) -> Iterator[Finished]:
     """Do a run up to its evaluation: a tuning job of two trials and a transform job."""
     bucket = f"test-{secrets.token_hex(8)}"
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in aws.environment.items():
-            patch.setenv(name, value)
+        find_by(aws.environment, patch)
         s3, sagemaker = boto3.client("s3"), boto3.client("sagemaker")
         s3.create_bucket(Bucket=bucket)
         s3.put_object(Bucket=bucket, Key="r.csv", Body=as_csv(grid(15, 15)).encode())

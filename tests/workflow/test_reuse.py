@@ -29,6 +29,7 @@ from tests.workflow.conftest import as_csv, grid
 
 Put = Callable[[str, bytes | str], str]
 IMAGE = "matinee-fm"
+REUSE = "matinee.workflow.reuse"
 
 
 @pytest.fixture
@@ -58,14 +59,14 @@ def run_once(settings: Settings, run: str) -> tuple[dict[str, Any], bool]:
 def test_a_second_run_takes_what_the_first_has_made(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="matinee.workflow.reuse")
+    caplog.set_level(logging.INFO, logger=REUSE)
     first, made = run_once(settings, "matinee-1")
     assert made
     assert "reused_from" not in first
     second, made = run_once(settings, "matinee-2")
     assert not made
     assert second == {**first, "run": "matinee-2", "reused_from": "matinee-1"}
-    assert caplog.messages == [
+    assert [record.message for record in caplog.records if record.name == REUSE] == [
         "preprocess: no earlier run did the same",
         "preprocess: reused from run matinee-1, as nothing that decides it has changed",
     ]
@@ -122,7 +123,8 @@ def test_every_parameter_is_one_that_decides_or_one_that_does_not() -> None:
         "ratings", "output", "recommendations",
         "athena_database", "athena_workgroup", "role", "preset", "image",
         "reuse", "check_interval", "training_volume_gb", "training_max_seconds",
-        "transform_instance_type", "drift_psi", "drift_unknown_fraction", "drift_mean_shift",
+        "transform_instance_type", "retrain", "drift_psi", "drift_unknown_fraction",
+        "drift_mean_shift",
         "deferrable", "publish", "approval", "gate_tolerance", "gate_baseline",
         "model_package_group", "endpoint", "endpoint_instance_type", "endpoint_instance_count",
     }  # fmt: skip

@@ -14,7 +14,7 @@ from matinee.workflow.prepare import prepare
 from matinee.workflow.preprocess import preprocess
 from matinee.workflow.requests import training_request
 from matinee.workflow.settings import Settings
-from tests.conftest import AWS
+from tests.conftest import AWS, find_by
 from tests.workflow.conftest import as_csv, grid
 
 RUN = "matinee-shared"
@@ -26,8 +26,7 @@ def test_two_instances_train_on_half_the_ratings_each(
     aws: AWS,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in aws.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(aws.environment, monkeypatch)
     settings = Settings.from_parameters(
         {
             "ratings": put("r.csv", as_csv(grid(20, 20))),

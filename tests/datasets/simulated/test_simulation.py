@@ -16,7 +16,7 @@ from matinee.datasets.simulated.simulation import Simulation
 from matinee.workflow.objects import Objects
 from matinee.workflow.preprocess import preprocess
 from matinee.workflow.settings import Settings
-from tests.conftest import ObjectStore
+from tests.conftest import ObjectStore, find_by
 
 
 def ignore(_: int) -> None:
@@ -114,8 +114,7 @@ def test_it_is_made_as_it_is_read() -> None:
 @pytest.fixture
 def steps(object_store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of steps that find the object store; ratings are to be put there."""
-    for name, value in object_store.environment.items():
-        monkeypatch.setenv(name, value)
+    find_by(object_store.environment, monkeypatch)
     return Settings.from_parameters(
         {"ratings": f"s3://{bucket}/ratings.tsv.gz", "output": f"s3://{bucket}/runs"}
     )
