@@ -117,6 +117,7 @@ def test_under_load_a_worse_model_is_rejected_and_a_better_one_replaces_the_old(
 def test_the_version_tells_where_the_model_comes_from(publisher: Publisher) -> None:
     settings = publisher.settings(**GOOD)
     inputs = publisher.run(settings)
+    inputs["trained"]["hyperparameters"]["field_dims"] = "30,20"  # as a run with features has
     arn = register(settings, inputs)["model_package"]
     assert arn == register(settings, inputs)["model_package"], "a try again makes no second version"
     package = publisher.package(arn)
@@ -127,6 +128,7 @@ def test_the_version_tells_where_the_model_comes_from(publisher: Publisher) -> N
     assert metadata["folder"] == settings.folder(run)
     assert metadata["summary"] == inputs["evaluated"]["summary"]
     assert metadata["hyperparameter.epochs"] == "60"
+    assert metadata["hyperparameter.field_dims"] == "30 20"
     quality = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
     assert quality == inputs["evaluated"]["metrics"]
     assert f"{Objects().read_json(quality)['model']['rmse']:.6f}" == metadata["rmse"]

@@ -117,9 +117,14 @@ def package_request(settings: Settings, inputs: dict[str, Any], objects: Objects
         },
         "MetadataProperties": {"GeneratedBy": f"matinee {version('matinee')}"},
         "CustomerMetadataProperties": {
-            name: value[:_LONGEST_VALUE] for name, value in metadata.items()
+            name: _metadata_value(value) for name, value in metadata.items()
         },
     }
+
+
+def _metadata_value(text: str) -> str:
+    """Return a text as the registry takes it: a comma, as between a list's numbers, it refuses."""
+    return text.replace(",", " ")[:_LONGEST_VALUE]
 
 
 def source_digest(package: Path) -> str:
