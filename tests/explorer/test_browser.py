@@ -1,29 +1,18 @@
-"""The page of recommendations in a real browser: light, dark, on a phone, without scripts.
-
-Needs a Chromium, named by the environment variable MATINEE_BROWSER; what the browser shows is kept
-in the folder that MATINEE_SCREENSHOTS names, if there is one.
-"""
+"""The page of recommendations in a real browser: light, dark, on a phone, without scripts."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from matinee.stack.stack import Stack
+from tests.chromium import keep_screenshot, needs_chromium, running_chromium
 from tests.explorer.conftest import PAGE
 
-BROWSER = os.environ.get("MATINEE_BROWSER")
-SCREENSHOTS = os.environ.get("MATINEE_SCREENSHOTS")
-pytestmark = pytest.mark.skipif(not BROWSER, reason="MATINEE_BROWSER names no browser")
+pytestmark = needs_chromium
 
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
@@ -35,8 +24,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_customer_is_found_and_looked_at(stack: Stack, look: str) -> None:
     complaints: list[str] = []
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
+    with running_chromium() as chromium:
         page = chromium.new_context(**LOOKS[look]).new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
@@ -56,15 +44,12 @@ def test_a_customer_is_found_and_looked_at(stack: Stack, look: str) -> None:
         page.goto(f"{stack.sagemaker.address}{PAGE}?customer=%3Cb%3Enobody")
         expect(page.get_by_role("status")).to_contain_text("Customer <b>nobody is unknown")
         keep(page, f"explorer-unknown-{look}")
-        chromium.close()
     assert complaints == []
 
 
 def keep(page: Any, name: str) -> None:
     """Keep what the page looks like, and check that it is no wider than the screen."""
-    if SCREENSHOTS:
-        Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
+    keep_screenshot(page, name)
     viewport = page.viewport_size
     width = page.locator("body").bounding_box()["width"]
     assert width <= viewport["width"]

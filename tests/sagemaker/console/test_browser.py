@@ -1,31 +1,21 @@
-"""The console in a real browser: light, dark, on a phone, by keyboard, while jobs run.
-
-Needs a Chromium, named by the environment variable MATINEE_BROWSER; what the browser shows is kept
-in the folder that MATINEE_SCREENSHOTS names, if there is one.
-"""
+"""The console in a real browser: light, dark, on a phone, by keyboard, while jobs run."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.chromium import keep_screenshot, needs_chromium, running_chromium
 from tests.sagemaker.console.conftest import TOKEN
 from tests.sagemaker.console.scene import Scene
 
-BROWSER = os.environ.get("MATINEE_BROWSER")
-SCREENSHOTS = os.environ.get("MATINEE_SCREENSHOTS")
-pytestmark = pytest.mark.skipif(not BROWSER, reason="MATINEE_BROWSER names no browser")
+pytestmark = needs_chromium
 
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
@@ -39,10 +29,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 class Visitor:
@@ -70,10 +58,7 @@ class Visitor:
 
     def check(self, name: str) -> None:
         """Check that the page fits and nothing is complained of; keep what it looks like."""
-        if SCREENSHOTS:
-            folder = Path(SCREENSHOTS)
-            folder.mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=folder / f"{name}-{self.look}.png", full_page=True)
+        keep_screenshot(self.page, f"{name}-{self.look}")
         width = "document.documentElement.{}"
         scrolled, shown = (
             self.page.evaluate(width.format(word)) for word in ("scrollWidth", "clientWidth")
