@@ -36,36 +36,38 @@ class Fault:
     state: Path
 
     @property
-    def _file(self) -> Path:
+    def _switch(self) -> Path:
+        # Only a test writes it: what the server wrote here could turn back on what was turned off.
         return self.state / "fault.json"
+
+    @property
+    def _writes(self) -> Path:
+        # One byte a write; only the server adds to it.
+        return self.state / "fault.writes"
 
     def arm(self, first: int, count: int = 1) -> None:
         """Let the first of these writes from now on fail, counted from 1, and those after it."""
-        partial = self._file.with_suffix(".new")
+        self._writes.write_bytes(b"")
+        partial = self._switch.with_suffix(".new")
         partial.write_text(json.dumps([first, count]))
-        partial.replace(self._file)
+        partial.replace(self._switch)
 
     def disarm(self) -> bool:
         """Let every write succeed again; return whether one has failed."""
-        try:
-            left = json.loads(self._file.read_text())
-        except FileNotFoundError:
-            return True
-        self._file.unlink(missing_ok=True)
-        return bool(left[0] <= 0)
+        first, _ = json.loads(self._switch.read_text())
+        self._switch.unlink()
+        return bool(self._writes.stat().st_size >= first)
 
     def strikes(self) -> bool:
         """Count a write; return whether it is to fail. For one thread at a time."""
         try:
-            first, count = json.loads(self._file.read_text())
+            first, count = json.loads(self._switch.read_text())
         except FileNotFoundError:
             return False
-        first -= 1
-        if first <= -count:
-            self._file.unlink(missing_ok=True)
-            return False
-        self.arm(first, count)
-        return bool(first <= 0)
+        with self._writes.open("ab") as writes:
+            writes.write(b".")
+            number = writes.tell()
+        return bool(first <= number < first + count)
 
 
 def install(fault: Fault) -> None:
