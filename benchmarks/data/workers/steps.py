@@ -7,20 +7,12 @@ python -m benchmarks.data.workers.steps recommend_all INPUTS ANSWER
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from matinee.workflow.prepare import prepare
-from matinee.workflow.preprocess import preprocess
-from matinee.workflow.recommend import recommend_all
 from matinee.workflow.settings import Settings
 
-STEPS: Mapping[str, Callable[[Settings, dict[str, Any]], Any]] = {
-    "preprocess": preprocess,
-    "prepare": prepare,
-    "recommend_all": recommend_all,
-}
+MODULES = {"preprocess": "preprocess", "prepare": "prepare", "recommend_all": "recommend"}
 
 
 def main() -> None:
@@ -28,7 +20,9 @@ def main() -> None:
     step, inputs, answer = sys.argv[1:]
     given = json.loads(Path(inputs).read_text())
     settings = Settings.from_parameters(given["parameters"])
-    Path(answer).write_text(json.dumps(STEPS[step](settings, given["inputs"])))
+    # As a task does: it loads what its own step needs.
+    run = getattr(import_module(f"matinee.workflow.{MODULES[step]}"), step)
+    Path(answer).write_text(json.dumps(run(settings, given["inputs"])))
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def _begin(raw: io.BufferedReader, source: str) -> tuple[BinaryIO, Head]:
             raise RatingsError(f"{source} is {name}: give it as UTF-8 text, gzipped or not")
     if magic.startswith(_PARQUET):
         return raw, Head("parquet")
-    text = _buffered(streams.decompressed(raw, magic)) if magic else raw
+    text = streams.decompressed(raw, magic)
     compression = streams.suffix(magic)
     first = text.readline(streams.BLOCK_BYTES)
     if b"\0" in first:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from isal import igzip, igzip_lib
 
 # A row longer than this is taken for a file without line ends.
-BLOCK_BYTES = 2 * 2**20
+BLOCK_BYTES = 2**20
 _BLOCKS_AHEAD = 4
 _LONGEST_CHARACTER = 4
 _LOOK_S = 0.05
@@ -35,11 +35,13 @@ ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
 def decompressed(stream: BinaryIO, magic: bytes) -> BinaryIO:
-    """Return what a stream holds, of which `magic` are the first bytes."""
+    """Return what a buffered stream holds, buffered, of which `magic` are the first bytes."""
     if magic.startswith(GZIP):
+        # Buffers by itself; once more would copy all.
         return cast(BinaryIO, cast(Any, igzip).open(stream, "rb"))
     if magic.startswith(ZSTANDARD):
-        return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"))
+        text = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
+        return io.BufferedReader(cast(Any, text))
     return stream
 
 
