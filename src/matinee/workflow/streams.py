@@ -78,6 +78,10 @@ class Ahead(Iterator[bytes]):
             with suppress(queue.Empty):
                 self._blocks.get(timeout=_LOOK_S)
         self._thread.join()
+        # Whoever still waits for a block, or asks for one later, is told that there is none.
+        self._ended = True
+        with suppress(queue.Full):
+            self._blocks.put_nowait(b"")
 
     def __next__(self) -> bytes:
         if self._ended:

@@ -23,6 +23,7 @@ from matinee.workflow import streams
 
 _MOST_THREADS = 4
 _TAB, _LINE_END = b"\t\n"
+_LAST_ASCII = 0x7F
 
 
 def read_tsv(
@@ -106,7 +107,7 @@ def _parse(block: bytes, width: int, places: Mapping[str, int]) -> tuple[pa.Tabl
     text = np.frombuffer(block, np.uint8)
     separators = _separators(text)
     # Of each line: which separator ends it, how many fields it has, where it begins.
-    ends = np.flatnonzero(text[separators] == _LINE_END)
+    ends = np.flatnonzero(np.take(text, separators) == _LINE_END)
     widths = np.diff(ends, prepend=-1)
     fits = widths == width
     starts = np.append(0, separators[ends[:-1]] + 1)
@@ -118,8 +119,8 @@ def _parse(block: bytes, width: int, places: Mapping[str, int]) -> tuple[pa.Tabl
     last = ends[fits]
     columns = {}
     for name, place in places.items():
-        column_ends = separators[last - (width - 1 - place)]
-        column_starts = separators[last - (width - place)] + 1 if place else starts[fits]
+        column_ends = np.take(separators, last - (width - 1 - place))
+        column_starts = np.take(separators, last - (width - place)) + 1 if place else starts[fits]
         columns[name] = _column(block, column_starts, column_ends)
     return pa.table(columns), wrong
 
@@ -142,6 +143,9 @@ def _column(block: bytes, starts: NDArray[np.int32], ends: NDArray[np.int32]) ->
         pa.binary(), 2 * len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(block)]
     )
     texts = pieces.take(pa.array(np.arange(0, 2 * len(starts), 2, dtype=np.int32)))
+    data = texts.buffers()[2]
+    if data is None or np.frombuffer(data, np.uint8).max(initial=0) <= _LAST_ASCII:
+        return texts.view(pa.string())
     try:
         return texts.cast(pa.string())
     except pa.ArrowInvalid:
