@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ import sqlglot
 from sqlglot import exp
 
 from matinee.workflow.objects import Objects
+from tests.workflow.json_api import serving
 
 TYPES = {"INTEGER": "integer", "BIGINT": "bigint", "HUGEINT": "bigint", "FLOAT": "float"}
 
@@ -128,32 +126,10 @@ class Catalog:
 def local_athena() -> Iterator[tuple[str, Catalog]]:
     """Serve a catalog on loopback; give its URL."""
     catalog = Catalog()
-    methods: dict[str, Callable[..., dict[str, Any]]] = {
+    methods = {
         "StartQueryExecution": catalog.start_query_execution,
         "GetQueryExecution": catalog.get_query_execution,
         "GetQueryResults": catalog.get_query_results,
     }
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-            body = json.dumps(methods[operation](**request)).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing: the statements are kept."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", catalog
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(methods) as url:
+        yield url, catalog

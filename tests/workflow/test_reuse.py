@@ -121,7 +121,7 @@ def test_every_parameter_is_one_that_decides_or_one_that_does_not() -> None:
     deciding = {*OF_PREPROCESS, *OF_TRAINING}
     indifferent = {
         "ratings", "output", "recommendations",
-        "athena_database", "athena_workgroup", "role", "preset", "image",
+        "athena_database", "athena_workgroup", "glue_job", "role", "preset", "image",
         "reuse", "check_interval", "training_volume_gb", "training_max_seconds",
         "transform_instance_type", "retrain", "drift_psi", "drift_unknown_fraction",
         "drift_mean_shift",

@@ -1,9 +1,10 @@
 """The clean-up step: what a run leaves behind that nobody needs, whatever became of the run.
 
-Stops the run's jobs that still run, deletes its SageMaker models and the prepared RecordIO. Keeps
-the model artifacts, predictions, splits, index tables, reports and metrics. Touches nothing whose
-name or key isn't the run's, and may run any number of times. Of the endpoint's models, which are
-named after the endpoint, those that neither serve nor are next to go back to are deleted too.
+Stops the run's jobs that still run, a Glue job's runs too, deletes its SageMaker models and the
+prepared RecordIO. Keeps the model artifacts, predictions, splits, index tables, reports and metrics.
+Touches nothing whose name or key isn't the run's, and may run any number of times. Of the endpoint's
+models, which are named after the endpoint, those that neither serve nor are next to go back to are
+deleted too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from matinee.workflow.endpoint import Endpoint
+from matinee.workflow.engines.glue import Glue
 from matinee.workflow.errors import PublishError
 from matinee.workflow.objects import Objects
 from matinee.workflow.settings import Settings
@@ -95,6 +97,8 @@ def clean_up(settings: Settings, inputs: dict[str, Any]) -> CleanedUp:
         sagemaker.delete_model(ModelName=model)
     replaced = _delete_replaced(settings, sagemaker) if settings.publish else []
     deleted_objects = Objects().delete_folder(f"{settings.folder(run)}/prepare")
+    if settings.engine == "glue":
+        deleted_objects += Glue(settings, run).stop()
     outputs: CleanedUp = {
         "run": run,
         **stopped,

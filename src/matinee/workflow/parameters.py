@@ -232,8 +232,8 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "engine",
             "duckdb",
-            {"type": "string", "enum": ["duckdb", "spark", "athena"]},
-            "What preprocesses: DuckDB within the task, Spark, or Athena.",
+            {"type": "string", "enum": ["duckdb", "spark", "athena", "glue"]},
+            "What preprocesses: DuckDB within the task, Spark, Athena, or Spark in a Glue job.",
             _RUN,
         ),
         Parameter(
@@ -248,6 +248,13 @@ PARAMETERS: dict[str, Parameter] = {
             "primary",
             {"type": "string", "pattern": r"^[\w.\-]{1,128}$"},
             "Workgroup of Athena's queries.",
+            _RUN,
+        ),
+        Parameter(
+            "glue_job",
+            "matinee",
+            {"type": "string", "pattern": r"^[\w.\-]{1,255}$"},
+            "Name of the Glue job that preprocesses.",
             _RUN,
         ),
         Parameter(

@@ -62,6 +62,10 @@ def preprocess(
     run = inputs["run"]
     folder = f"{settings.folder(run)}/preprocess"
     found = sources.find(settings.ratings)
+    if settings.engine == "glue":
+        from matinee.workflow.engines.glue import Glue
+
+        return Glue(settings, run).preprocess(part_rows)
     # First of all, as it fails at once where nothing could be written.
     objects.delete_folder(folder)
     with (

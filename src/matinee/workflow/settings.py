@@ -53,6 +53,7 @@ class Settings:
     engine: str
     athena_database: str
     athena_workgroup: str
+    glue_job: str
     preset: str
     image: str | None
     seed: int

@@ -1,1 +1,1 @@
-"""Where the definition of `matinee.workflow.definition` runs: DuckDB, Spark or Athena."""
+"""Where the definition of `matinee.workflow.definition` runs: DuckDB, Spark, Athena or Glue."""
