@@ -51,12 +51,15 @@ class Template:
 
     def statements(self) -> list[dict[str, Any]]:
         """Return the statements of all policies of all roles."""
-        return [
-            statement
-            for role in self.of_type("AWS::IAM::Role").values()
-            for policy in role.get("Policies", [])
-            for statement in policy["PolicyDocument"]["Statement"]
+        policies = [
+            *(
+                policy
+                for role in self.of_type("AWS::IAM::Role").values()
+                for policy in role.get("Policies", [])
+            ),
+            *self.of_type("AWS::IAM::Policy").values(),
         ]
+        return [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
 
     def policy(self, role: str, name: str) -> dict[str, Any]:
         """Return one policy of a role."""
@@ -66,14 +69,37 @@ class Template:
         )
         return document
 
+    def policies_of(self, role: str) -> dict[str, dict[str, Any]]:
+        """Return all policies of a role by their names, those that are resources of their own too.
+
+        Some of these only some parameters make.
+        """
+        inline = self.resources[role]["Properties"].get("Policies", [])
+        own = [
+            policy
+            for policy in self.of_type("AWS::IAM::Policy").values()
+            if f'"{role}"' in json.dumps(policy["Roles"])
+        ]
+        return {each["PolicyName"]: each["PolicyDocument"] for each in [*inline, *own]}
+
     def install_script(self, values: dict[str, str]) -> str:
-        """Return what the instance is started with, with `${...}` of its first lines filled in."""
+        """Return what the instance is started with, with `${...}` of its first lines filled in.
+
+        Values decide of which engine it is told: `AthenaDatabase`, `GlueJob` or none.
+        """
         data = self.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"]
-        shebang, exports, listen, script = data["Fn::Base64"]["Fn::Join"][1]
-        text: str = exports["Fn::Sub"][0]
+        shebang, exports, listen, engine, script = data["Fn::Base64"]["Fn::Join"][1]
+        _, of_athena, otherwise = engine["Fn::If"]
+        _, of_glue, of_none = otherwise["Fn::If"]
+        chosen = of_none
+        if "AthenaDatabase" in values:
+            chosen = of_athena["Fn::Sub"]
+        elif "GlueJob" in values:
+            chosen = of_glue["Fn::Sub"]
+        text = "\n".join([exports["Fn::Sub"][0], listen["Fn::If"][2], chosen])
         for name, value in values.items():
             text = text.replace(f"${{{name}}}", value)
-        return "\n".join([shebang, text, listen["Fn::If"][2], script])
+        return "\n".join([shebang, text, script])
 
 
 def as_list(value: Any) -> list[Any]:

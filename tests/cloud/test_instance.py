@@ -79,6 +79,32 @@ def test_the_template_tells_the_instance_all_that_it_asks_for(tmp_path: Path) ->
     assert instance.root == tmp_path
 
 
+@pytest.mark.parametrize(
+    ("engine", "made", "told"),
+    [
+        ("duckdb", {}, {}),
+        ("athena", {"AthenaDatabase": "d", "AthenaWorkgroup": "w"},
+         {"AIRFLOW__MATINEE__ATHENA_DATABASE": "d", "AIRFLOW__MATINEE__ATHENA_WORKGROUP": "w"}),
+        ("glue", {"GlueJob": "j"}, {"AIRFLOW__MATINEE__GLUE_JOB": "j"}),
+    ],
+)  # fmt: skip
+def test_what_the_stack_decides_of_runs_reaches_airflow(
+    engine: str, made: dict[str, str], told: dict[str, str], tmp_path: Path
+) -> None:
+    values = {"Engine": engine, "Bucket": "b", "SageMakerRole.Arn": "a", "Recommender": "r"}
+    instance = Instance.of_environment(exported(tmp_path, **values, **made))
+    settings = instance.environment(lambda _: SECRETS["database"])
+    found = {key: settings[key] for key in settings if key.startswith("AIRFLOW__MATINEE__")}
+    assert found == {
+        "AIRFLOW__MATINEE__ENGINE": engine,
+        "AIRFLOW__MATINEE__OUTPUT": "s3://b/runs",
+        "AIRFLOW__MATINEE__ROLE": "a",
+        "AIRFLOW__MATINEE__ENDPOINT": "r",
+        "AIRFLOW__MATINEE__MODEL_PACKAGE_GROUP": "r",
+        **told,
+    }
+
+
 def test_what_the_instance_is_not_told_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InstanceError, match=r"not told MATINEE_KEY_SECRET, MATINEE_LISTEN$"):
         Instance.of_environment(

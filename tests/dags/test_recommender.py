@@ -106,9 +106,15 @@ def test_all_tasks_are_in_the_pool_that_is_always_there(dag: dict[str, Any]) -> 
     assert {task["pool"] for task in dag["tasks"].values()} == {"default_pool"}
 
 
-def test_a_deployment_chooses_the_schedule_and_the_pool_of_jobs(drive: Drive) -> None:
-    more = {"AIRFLOW__MATINEE__SCHEDULE": "0 4 * * 1", "AIRFLOW__MATINEE__JOB_POOL": "sagemaker"}
+def test_a_deployment_chooses_the_schedule_the_pool_of_jobs_and_defaults(drive: Drive) -> None:
+    more = {
+        "AIRFLOW__MATINEE__SCHEDULE": "0 4 * * 1", "AIRFLOW__MATINEE__JOB_POOL": "sagemaker",
+        "AIRFLOW__MATINEE__ENGINE": "athena", "AIRFLOW__MATINEE__SEED": "7",
+    }  # fmt: skip
     [chosen] = drive("describe", more=more)
+    defaults = {name: param["default"] for name, param in chosen["params"].items()}
+    own = {name: parameter.default for name, parameter in PARAMETERS.items()}
+    assert defaults == {**own, "engine": "athena", "seed": 7}
     assert "0 4 * * 1" in chosen["schedule"]
     pools = {name: task["pool"] for name, task in chosen["tasks"].items()}
     assert {name for name, pool in pools.items() if pool == "sagemaker"} == JOBS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,8 @@ def test_what_the_job_refuses_is_refused_in_its_words(put: Put, bucket: str, glu
     assert left(settings) == []
 
 
-def test_a_job_that_fails_is_an_error_that_may_pass(put: Put, bucket: str, glue: Jobs) -> None:
+@pytest.mark.usefixtures("glue")
+def test_a_job_that_fails_is_an_error_that_may_pass(put: Put, bucket: str) -> None:
     settings = on_glue(put("ratings.csv", as_csv(grid(3, 3))), bucket)
     with pytest.raises(GlueError, match=r"run jr_1 of matinee ended as FAILED: .*No module named"):
         preprocess(settings, {"run": RUN})
@@ -95,20 +95,18 @@ class Killed(BaseException):
     """The task is ended from outside."""
 
 
-@contextmanager
-def killed_while_waiting(settings: Settings) -> Iterator[Glue]:
-    def end(_: float) -> None:
-        raise Killed
-
-    looks = iter([end])
-    yield Glue(settings, RUN, sleep=lambda s: next(looks, lambda _: None)(s))
-
-
 def test_a_task_that_is_ended_ends_its_job(put: Put, bucket: str, glue: Jobs) -> None:
     settings = on_glue(put("ratings.csv", as_csv(grid(3, 3))), bucket)
     glue.command = [sys.executable, *SLEEPER]
-    with killed_while_waiting(settings) as engine, pytest.raises(Killed):
-        engine.preprocess(40)
+    looks: list[float] = []
+
+    def end_once(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        Glue(settings, RUN, sleep=end_once).preprocess(40)
     assert [run.state for run in glue.runs.values()] == ["STOPPED"]
     assert left(settings) == []
 

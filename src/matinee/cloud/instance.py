@@ -2,7 +2,8 @@
 
 `python -m matinee.cloud.instance configure` writes Airflow's settings and its systemd services,
 `... wait` returns when all components are healthy and the DAG has been read since then. Both are
-told by the environment what the stack made (`MATINEE_...`, as the template's script exports it).
+told by the environment what the stack made (`MATINEE_...`, as the template's script exports it) and
+what it decides of runs (`AIRFLOW__MATINEE__...`).
 Secrets are read from Secrets Manager, and written to one file that root alone may read: systemd
 hands them to the services. Refuses an environment that leaves something out, before it writes.
 """
@@ -18,7 +19,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -62,6 +63,8 @@ class Instance:
         Before every path; empty on a real instance.
     port
         Of Airflow's pages.
+    defaults
+        What the stack decides of Airflow's section `[matinee]`, as variables.
     """
 
     region: str
@@ -73,6 +76,7 @@ class Instance:
     listen: str
     root: Path
     port: int = PORT
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -98,6 +102,11 @@ class Instance:
             **{field: environment[name] for field, name in required.items()},
             root=Path(environment.get("MATINEE_ROOT") or "/"),
             port=int(environment.get("MATINEE_PORT", PORT)),
+            defaults={
+                name: value
+                for name, value in environment.items()
+                if name.startswith("AIRFLOW__MATINEE__")
+            },
         )
 
     @property
@@ -135,6 +144,7 @@ class Instance:
             # The same driver for both, so that TLS is asked for in the same words.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": database,
             **(remote if self.log_group else {}),
+            **self.defaults,
         }
 
     def services(self) -> dict[str, str]:

@@ -3,7 +3,8 @@
 Parsing it touches neither network nor credentials. AWS is found as every boto3 client finds it, by
 the environment or the machine's role: nothing here knows whether SageMaker is on AWS or on this
 machine. What a deployment may decide stands in the section `[matinee]` of Airflow's configuration:
-`schedule` (default: none), `job_pool` (default: `default_pool`) and `console`, see `links`.
+`schedule` (default: none), `job_pool` (default: `default_pool`), `console`, see `links`, and the
+defaults of run parameters, see `defaults`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, get_current_context,
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from matinee.dags.defaults import default_of
 from matinee.dags.exchange import (
     DATA,
     GATED,
@@ -109,7 +111,7 @@ with DAG(
     },
     params={
         name: Param(
-            parameter.default,
+            default_of(parameter),
             description=parameter.help,
             section=parameter.section,
             **parameter.schema,

@@ -1,10 +1,10 @@
 """The clean-up step: what a run leaves behind that nobody needs, whatever became of the run.
 
 Stops the run's jobs that still run, a Glue job's runs too, deletes its SageMaker models and the
-prepared RecordIO. Keeps the model artifacts, predictions, splits, index tables, reports and metrics.
-Touches nothing whose name or key isn't the run's, and may run any number of times. Of the endpoint's
-models, which are named after the endpoint, those that neither serve nor are next to go back to are
-deleted too.
+prepared RecordIO. Keeps the model artifacts, predictions, splits, index tables, reports and
+metrics. Touches nothing whose name or key isn't the run's, and may run any number of times. Of the
+endpoint's models, which are named after the endpoint, those that neither serve nor are next to go
+back to are deleted too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The script of the Glue job that `matinee.workflow.engines.glue` starts: the step, on its Spark.
 
 Plain Spark: any interpreter that has PySpark and matinee runs it. Other arguments, of which Glue
-gives some of its own, are passed over. What the workflow refuses is an answer, and the job succeeds;
-anything else fails it.
+gives some of its own, are passed over. What the workflow refuses is an answer, and the job
+succeeds; anything else fails it.
 """
 
 from __future__ import annotations
