@@ -16,7 +16,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup run up down status test check tour interop contract cluster spark browser instance bench notebook
+.PHONY: help setup run up down status test check tour interop contract cluster spark security browser instance bench notebook
 
 help:
 	@echo "make run     the whole workflow on this machine: ratings to recommendations"
@@ -28,6 +28,7 @@ help:
 	@echo "make contract  the SageMaker SDKs v2 and v3 against the local SageMaker, in environments of their own"
 	@echo "make cluster  jobs on a Ray cluster of two simulated nodes, in an environment of its own"
 	@echo "make spark   preprocessing on Spark beside DuckDB, in an environment of its own"
+	@echo "make security  the security linter's opinion of the stacks, in an environment of its own"
 	@echo "make browser the console in a browser: MATINEE_BROWSER, or a chromium that is installed"
 	@echo "make instance  the install script of the stack on AWS, run to an Airflow on PostgreSQL"
 	@echo "make bench   the benchmarks, with peers; rewrites the figures of the documentation"
@@ -63,7 +64,10 @@ cluster: $(READY)
 	MATINEE_CLUSTER=$(or $(MATINEE_CLUSTER),.cluster) $(BIN)/python -m pytest tests/sagemaker/jobs/cluster $(ARGS)
 
 spark: $(READY)
-	MATINEE_SPARK=$(or $(MATINEE_SPARK),.spark) $(BIN)/python -m pytest tests/workflow/test_engines.py $(ARGS)
+	MATINEE_SPARK=$(or $(MATINEE_SPARK),.spark) $(BIN)/python -m pytest tests/workflow/test_engines.py tests/workflow/test_glue.py $(ARGS)
+
+security: $(READY)
+	MATINEE_SECURITY=$(or $(MATINEE_SECURITY),.security) $(BIN)/python -m pytest tests/cloud/test_security.py $(ARGS)
 
 browser: $(READY)
 	MATINEE_BROWSER=$(or $(MATINEE_BROWSER),$(shell command -v chromium || command -v chromium-browser || command -v google-chrome)) \
