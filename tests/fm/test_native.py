@@ -17,11 +17,11 @@ print(type(kernels("checking")).__name__, "numba" in sys.modules)
 """
 
 
-def run(cache: Path) -> tuple[str, str]:
+def run(cache: Path, **environment: str) -> tuple[str, str]:
     """Load kernels in a process of its own; return what it printed and logged."""
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", PROGRAM],
-        env={**os.environ, native.CACHE_VARIABLE: str(cache)},
+        env={**os.environ, native.CACHE_VARIABLE: str(cache), **environment},
         capture_output=True,
         text=True,
         check=True,
@@ -72,3 +72,13 @@ def test_without_a_place_for_the_cache_the_kernels_still_run(tmp_path: Path) -> 
     printed, logged = run(blocked / "cache")
     assert printed == "SimpleNamespace True\n"
     assert "the compiled kernels cannot be kept in" in logged
+
+
+def test_code_for_another_processor_is_kept_beside(filled: tuple[Path, str, str]) -> None:
+    before = {path.name: path.read_bytes() for path in filled[0].iterdir()}
+    # The one that every machine of x86-64 can pass for.
+    other = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""}
+    assert run(filled[0], **other)[0] == "SimpleNamespace True\n"
+    assert run(filled[0], **other) == ("SimpleNamespace False\n", "")
+    (added,) = set(filled[0].iterdir()) - {filled[0] / name for name in before}
+    assert added.read_bytes() not in before.values()

@@ -3,8 +3,10 @@
 The kernels of ``matinee.fm.kernels`` are written for Numba. The first process that needs a module
 of them compiles it and keeps the machine code; later processes load that through llvmlite alone, in
 milliseconds instead of Numba's second. Code is kept by its sources, the compiler's version and the
-processor, in MATINEE_KERNEL_CACHE (by default ``matinee/kernels`` in the user's cache folder). A
-file that is damaged, or that others could have written, is never loaded.
+processor, in MATINEE_KERNEL_CACHE (by default ``matinee/kernels`` in the user's cache folder). The
+processor is this machine's, or the one that Numba's own NUMBA_CPU_NAME and NUMBA_CPU_FEATURES name,
+for code that other machines are to load. A file that is damaged, or that others could have written,
+is never loaded.
 """
 
 import ctypes
@@ -91,6 +93,18 @@ def load(compiled: bytes) -> Any:
     )
 
 
+def target(cpu: str | None, features: str | None) -> tuple[str, str]:
+    """Return the processor and its features that code is made for; of this machine what is None.
+
+    LLVM's names of both, such as ``"x86-64-v3"`` and ``"+avx2,+fma"``; no features are those of the
+    processor alone.
+    """
+    return (
+        llvm.get_host_cpu_name() if cpu is None else cpu,
+        llvm.get_host_cpu_features().flatten() if features is None else features,
+    )
+
+
 def padded(floats: int) -> int:
     """Return how many floats the vectors have that so many fill."""
     return -(-floats // LANES) * LANES
@@ -147,9 +161,9 @@ def _initialize() -> None:
 
 def _key(module: str) -> str:
     parts = list(_sources(module, {}).values())
-    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    named = target(os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES"))
     # Numba's releases are tied to llvmlite's.
-    parts += [processor.encode(), llvmlite.__version__.encode()]
+    parts += [" ".join(named).encode(), llvmlite.__version__.encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
 

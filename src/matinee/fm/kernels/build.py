@@ -17,6 +17,8 @@ from numba.core import types
 from numba.core.types.misc import CPointer
 from numpy.typing import NDArray
 
+from matinee.fm import native
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # A type hint's name in the signature, its Numba type and its LLVM type.
@@ -129,9 +131,11 @@ def _compile(
 
 
 def _target() -> Any:
+    # What Numba itself compiles for.
+    cpu, features = native.target(numba.config.CPU_NAME, numba.config.CPU_FEATURES)
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
+        cpu=cpu,
+        features=features,
         opt=3,
         jit=True,
         codemodel="jitdefault",
