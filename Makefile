@@ -16,7 +16,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup run up down status test check tour interop contract cluster spark security browser instance bench notebook
+.PHONY: help setup run up down status test check tour interop contract cluster spark security browser instance image bench notebook
 
 help:
 	@echo "make run     the whole workflow on this machine: ratings to recommendations"
@@ -31,6 +31,7 @@ help:
 	@echo "make security  the security linter's opinion of the stacks, in an environment of its own"
 	@echo "make browser the console in a browser: MATINEE_BROWSER, or a chromium that is installed"
 	@echo "make instance  the install script of the stack on AWS, run to an Airflow on PostgreSQL"
+	@echo "make image   the Dockerfile carried out in a folder, and used as SageMaker does"
 	@echo "make bench   the benchmarks, with peers; rewrites the figures of the documentation"
 	@echo "make notebook  the notebooks in JupyterLab, on the stack that runs"
 	@echo "make setup   only .venv"
@@ -75,6 +76,9 @@ browser: $(READY)
 
 instance: $(READY)
 	MATINEE_INSTANCE=$(or $(MATINEE_INSTANCE),.instance) $(BIN)/python -m pytest tests/cloud/test_install.py $(ARGS)
+
+image: $(READY)
+	MATINEE_IMAGE=$(or $(MATINEE_IMAGE),.image) $(BIN)/python -m pytest tests/fm/container/test_image.py $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.recordio --docs docs/recordio.md
