@@ -16,6 +16,10 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
+# uv compiles nothing at installation: where Python may not keep what it compiles, each of the many
+# processes of a run or a test compiles all that it imports anew, for more time than it works.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup run up down status test check tour interop contract cluster spark security browser instance image bench notebook
 
 help:
