@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explorer": {"sagemaker", "workflow"},
     "stack": {"dags"},
     "cloud": {"stack"},
-    "cli": {"dags", "datasets", "stack", "workflow"},
+    "cli": {"cloud", "dags", "datasets", "stack", "workflow"},
 }
 # What a wing's users have not installed, or what takes long to load (Numba: the kernels' compiler,
 # loaded when there is something to compile): importing the wing loads none of it.

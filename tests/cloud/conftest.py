@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import boto3
 import httpx
@@ -26,6 +31,34 @@ class Emulator:
     """A running moto."""
 
     address: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """By which AWS's clients find it."""
+        return {
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def reset(self) -> None:
+        """Forget everything."""
+        httpx.post(f"{self.address}/moto-api/reset").raise_for_status()
+
+    @contextmanager
+    def recording(self) -> Iterator[list[str]]:
+        """Give what is then asked of it: the operations' names, or HTTP's methods for S3."""
+        asked: list[str] = []
+        recorder = f"{self.address}/moto-api/recorder"
+        for step in ("reset-recording", "start-recording"):
+            httpx.post(f"{recorder}/{step}").raise_for_status()
+        try:
+            yield asked
+        finally:
+            httpx.post(f"{recorder}/stop-recording").raise_for_status()
+            lines = httpx.get(f"{recorder}/download-recording").text.splitlines()
+            asked += [_operation(json.loads(line)) for line in lines]
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of it, which doesn't try again what it refuses."""
@@ -44,11 +77,15 @@ def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emula
     """One emulator for the whole session."""
     (port,) = [free_block(1, random.SystemRandom())]
     log = tmp_path_factory.mktemp("moto") / "moto.log"
-    program = Path(sys.executable).with_name("moto_server")
+    environment = {**os.environ, "MOTO_RECORDER_FILEPATH": str(log.with_name("recording"))}
     with (
         log.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - our own program and words
-            [program, "-H", "127.0.0.1", "-p", str(port)], stdout=output, stderr=output
+            [sys.executable, "-m", "tests.cloud.emulator", "-H", "127.0.0.1", "-p", str(port)],
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            stdout=output,
+            stderr=output,
         ) as process,
     ):
         try:
@@ -66,8 +103,18 @@ def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emula
 @pytest.fixture
 def emulator(emulator_process: Emulator) -> Emulator:
     """An emulator in which nothing is yet."""
-    httpx.post(f"{emulator_process.address}/moto-api/reset").raise_for_status()
+    emulator_process.reset()
     return emulator_process
+
+
+def _operation(request: dict[str, Any]) -> str:
+    headers = {name.lower(): value for name, value in request["headers"].items()}
+    if target := headers.get("x-amz-target"):
+        return str(target).rpartition(".")[2]
+    body = request.get("body") or ""
+    if request.get("body_encoded"):
+        body = base64.b64decode(body).decode(errors="replace")
+    return str(parse_qs(body).get("Action", [request["method"]])[0])
 
 
 def _answers(address: str) -> bool:

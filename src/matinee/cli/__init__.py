@@ -1,4 +1,4 @@
-"""The front door: `up`, `down`, `status`, `logs`, `env`, `data`, `run`, `recommend`, `rollback`.
+"""The front door: the local stack, its data and runs, and `matinee cloud`, stacks on AWS.
 
 Each module holds the commands of one noun. What a user can mend ends as one line on the error
 stream and exit code 1, never as a traceback.
@@ -13,7 +13,7 @@ import click
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from matinee.cli import data, recommend, rollback, run, stack
+from matinee.cli import cloud, data, recommend, rollback, run, stack
 from matinee.datasets.movielens import DatasetError
 from matinee.stack.airflow_api import AirflowError
 from matinee.stack.errors import StackError
@@ -67,3 +67,4 @@ main.add_command(data.data)
 main.add_command(run.run)
 main.add_command(recommend.recommend)
 main.add_command(rollback.rollback)
+main.add_command(cloud.cloud)
