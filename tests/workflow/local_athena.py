@@ -20,7 +20,7 @@ import sqlglot
 from sqlglot import exp
 
 from matinee.workflow.objects import Objects
-from tests.workflow.json_api import serving
+from tests.workflow.json_api import Operation, serving
 
 TYPES = {"INTEGER": "integer", "BIGINT": "bigint", "HUGEINT": "bigint", "FLOAT": "float"}
 
@@ -126,7 +126,7 @@ class Catalog:
 def local_athena() -> Iterator[tuple[str, Catalog]]:
     """Serve a catalog on loopback; give its URL."""
     catalog = Catalog()
-    methods = {
+    methods: dict[str, Operation] = {
         "StartQueryExecution": catalog.start_query_execution,
         "GetQueryExecution": catalog.get_query_execution,
         "GetQueryResults": catalog.get_query_results,

@@ -19,7 +19,7 @@ from typing import Any
 
 import matinee
 from matinee.workflow.engines import glue_script
-from tests.workflow.json_api import Refused, serving
+from tests.workflow.json_api import Operation, Refused, serving
 
 PACKAGE = Path(matinee.__file__).parent
 TESTS = Path(__file__).parents[2]
@@ -123,7 +123,7 @@ class Jobs:
 @contextmanager
 def local_glue(jobs: Jobs) -> Iterator[str]:
     """Serve a job's API on loopback; give its URL."""
-    operations = {
+    operations: dict[str, Operation] = {
         "StartJobRun": jobs.start_job_run,
         "GetJobRun": jobs.get_job_run,
         "GetJobRuns": jobs.get_job_runs,
