@@ -18,7 +18,7 @@ from matinee.cli.screen import console, say
 from matinee.cli.stack import existing_stack
 from matinee.cli.stores import S3, LocalFiles, Store
 from matinee.datasets import movielens
-from matinee.datasets.simulated.simulation import LEAST_SCALE, Simulation
+from matinee.datasets.simulated import LEAST_SCALE
 from matinee.stack.stack import BUCKET, Stack
 from matinee.workflow.objects import split_uri
 from matinee.workflow.parameters import PARAMETERS
@@ -82,6 +82,9 @@ def simulate(home: Path, target: str | None, scale: float, seed: int, files: int
     what the workflow's filters leave, and the smallest error that a prediction can have. The same
     scale and seed give the same text.
     """
+    # Here, because it takes as long to import as the rest of the program.
+    from matinee.datasets.simulated.simulation import Simulation
+
     simulation = Simulation(scale, seed, os.cpu_count() or 1)
     ending = ".tsv.gz" if files == 1 else ""
     target = target or f"s3://{BUCKET}/ratings/{simulation.name}{ending}"

@@ -1,4 +1,7 @@
-"""`matinee recommend`: what the model in service recommends to a customer, or to all of them."""
+"""`matinee recommend`: what the model in service recommends to a customer, or to all of them.
+
+What reads models is imported when it is used: it takes longer than the rest of the program.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.columns import Columns
@@ -18,13 +22,15 @@ from matinee.cli.screen import console, headed, printable, say
 from matinee.cli.stack import existing_stack
 from matinee.stack.stack import Stack
 from matinee.workflow import runs
-from matinee.workflow.catalogue import Catalogue
-from matinee.workflow.endpoint_scores import EndpointScores
 from matinee.workflow.objects import Objects
-from matinee.workflow.recommend import recommend_all
-from matinee.workflow.recommender import COUNT, Reason, Recommendations, Recommender
+from matinee.workflow.parameters import PARAMETERS
 from matinee.workflow.runs import Run
 from matinee.workflow.settings import Settings
+
+if TYPE_CHECKING:
+    from matinee.workflow.recommender import Reason, Recommendations, Recommender
+
+COUNT = int(PARAMETERS["recommendations"].default)
 
 
 @click.command()
@@ -113,6 +119,10 @@ def _run(stack: Stack, objects: Objects, name: str | None, endpoint: str | None)
 def _recommender(
     stack: Stack, objects: Objects, run: Run, endpoint: str | None, folder: Path
 ) -> Recommender:
+    from matinee.workflow.catalogue import Catalogue
+    from matinee.workflow.endpoint_scores import EndpointScores
+    from matinee.workflow.recommender import Recommender
+
     if endpoint is None:
         return Recommender.load(objects, run.preprocessed, run.model, folder)
     catalogue = Catalogue.read(objects, run.preprocessed, folder)
@@ -121,6 +131,8 @@ def _recommender(
 
 
 def _recommend_all(objects: Objects, run: Run, count: int, *, as_json: bool) -> None:
+    from matinee.workflow.recommend import recommend_all
+
     screen = console()
     with _progress(screen, shown=not as_json) as progress:
         done = recommend_all(

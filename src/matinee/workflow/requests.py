@@ -7,11 +7,14 @@ speaks to AWS.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matinee.workflow.hyperparameters import TUNABLE_INTEGERS
-from matinee.workflow.prepare import Prepared
 from matinee.workflow.settings import Settings
+
+if TYPE_CHECKING:
+    # It imports what ratings are encoded with, which a request has no use for.
+    from matinee.workflow.prepare import Prepared
 
 RECORDIO = "application/x-recordio-protobuf"
 JSON_LINES = "application/jsonlines"

@@ -6,3 +6,7 @@ rows, ratings given twice. How well the stars can be predicted at best is known.
 seed give the same text. Memory grows by a few bytes a video and by what is made ahead, no more.
 They are called simulated wherever they show.
 """
+
+from typing import Final
+
+LEAST_SCALE: Final = 0.0001

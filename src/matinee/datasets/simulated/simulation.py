@@ -8,12 +8,11 @@ from functools import cached_property
 from typing import Any, Final
 
 from matinee.datasets.movielens import DatasetError
-from matinee.datasets.simulated import census, files
+from matinee.datasets.simulated import LEAST_SCALE, census, files
 from matinee.datasets.simulated.population import Population
 from matinee.datasets.simulated.text import Writer
 from matinee.workflow.parameters import PARAMETERS
 
-LEAST_SCALE: Final = 0.0001
 BUFFER_BYTES: Final = 2**20
 
 
