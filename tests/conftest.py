@@ -38,10 +38,42 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Its tests look at the same few runs of the DAG, which every process that has one of them must
-    # do: those at the front are not shared out among the processes.
-    items.sort(key=lambda item: item.path.parts[-2:] != ("dags", "test_runs.py"))
+# Their tests share preparations of minutes, longest first.
+LONG = (
+    "test_run.py",
+    "dags/test_runs.py",
+    "contract/test_sdks.py",
+    "sagemaker/jobs/cluster/test_ray_compute.py",
+    "workflow/test_engines.py",
+    "workflow/test_spark_prepare.py",
+    "notebooks/test_sagemaker_sdk.py",
+    "faults/test_sweep.py",
+    "faults/test_kill.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each process begin with long modules of its own, and end with short tests.
+
+    pytest-xdist gives each process a part of the list, and one that has nothing left takes tests
+    from the end of another's: what stands first stays together, and nothing long comes last.
+    """
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    tests = Path(__file__).parent
+    long: dict[str, list[pytest.Item]] = {name: [] for name in LONG}
+    rest = []
+    for item in items:
+        long.get(item.path.relative_to(tests).as_posix(), rest).append(item)
+    shares: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    for number, name in enumerate(LONG):
+        shares[number % processes] += long[name]
+    count = len(items)
+    items.clear()
+    for number, share in enumerate(shares):
+        room = max(0, (count - len(items)) // (processes - number) - len(share))
+        items += share + rest[:room]
+        del rest[:room]
+    items += rest
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
