@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     tests = Path(__file__).parent
     long: dict[str, list[pytest.Item]] = {name: [] for name in LONG}
-    rest = []
+    rest: list[pytest.Item] = []
     for item in items:
         long.get(item.path.relative_to(tests).as_posix(), rest).append(item)
     shares: list[list[pytest.Item]] = [[] for _ in range(processes)]
