@@ -126,10 +126,10 @@ class Catalog:
 def local_athena() -> Iterator[tuple[str, Catalog]]:
     """Serve a catalog on loopback; give its URL."""
     catalog = Catalog()
-    methods: dict[str, Operation] = {
+    operations: dict[str, Operation] = {
         "StartQueryExecution": catalog.start_query_execution,
         "GetQueryExecution": catalog.get_query_execution,
         "GetQueryResults": catalog.get_query_results,
     }
-    with serving(methods) as url:
+    with serving(operations) as url:
         yield url, catalog

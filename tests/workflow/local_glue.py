@@ -23,6 +23,8 @@ from tests.workflow.json_api import Operation, Refused, serving
 
 PACKAGE = Path(matinee.__file__).parent
 TESTS = Path(__file__).parents[2]
+# A script that would never end by itself.
+SLEEPER = ["-c", "import time; time.sleep(600)"]
 
 
 @dataclass

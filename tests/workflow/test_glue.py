@@ -19,13 +19,12 @@ from matinee.workflow.settings import Settings
 from tests.conftest import AWS, find_by
 from tests.environments import interpreter_of
 from tests.workflow.conftest import as_csv, grid
-from tests.workflow.local_glue import Jobs, local_glue
+from tests.workflow.local_glue import SLEEPER, Jobs, local_glue
 from tests.workflow.test_engines import REQUIREMENTS, assert_same, parameters
 
 RUN = "matinee-1"
-# With Spark, for the whole step; without, for what is told before Spark is needed.
+# For the whole step; what is told before Spark is needed is told without.
 IN_SPARK = Path(__file__).with_name("glue_in_spark.py")
-SLEEPER = ["-c", "import time; print('up', flush=True); time.sleep(600)"]
 
 Put = Callable[[str, bytes | str], str]
 

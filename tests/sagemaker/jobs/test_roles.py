@@ -9,6 +9,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.cloud.rendering import rendered
+from tests.cloud.templates import Template, as_list
 from tests.conftest import ObjectStore
 from tests.sagemaker.jobs.conftest import Jobs, channel
 
@@ -86,3 +88,40 @@ def test_output_the_role_may_not_write_fails_the_job(jobs: Jobs, object_store: O
     assert ended["TrainingJobStatus"] == "Failed"
     assert "AccessDenied" in ended["FailureReason"]
     assert jobs.stored("models") == []
+
+
+AT_S3 = ["s3:GetObject", "s3:ListBucket", "s3:PutObject"]
+# What SageMaker does by itself with the role of a job on AWS: it writes the job's logs and metrics,
+# and pulls its image.
+BY_SAGEMAKER = {
+    "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents",
+    "cloudwatch:PutMetricData", "ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lacks", [None, *AT_S3])
+def test_a_job_needs_each_permission_at_s3_of_the_stacks_role(
+    lacks: str | None, jobs: Jobs, object_store: ObjectStore
+) -> None:
+    policy = Template("airflow-ec2.yaml").policies_of("SageMakerRole")["jobs"]
+    statements = rendered(policy, {"Bucket": jobs.bucket})["Statement"]
+    for statement in statements:
+        given = as_list(statement["Action"])
+        statement["Action"] = [action for action in given if action != lacks]
+    kept = [statement for statement in statements if statement["Action"]]
+    iam = object_store.session.client("iam", endpoint_url=jobs.server.endpoint)
+    name = jobs.new_name("role")
+    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
+    document = json.dumps({"Version": "2012-10-17", "Statement": kept})
+    iam.put_role_policy(RoleName=name, PolicyName="jobs", PolicyDocument=document)
+    data = jobs.put("data/a", "1")
+    arn = made["Role"]["Arn"]
+    ended = jobs.trained(jobs.train({"RoleArn": arn, "InputDataConfig": [channel("train", data)]}))
+    assert (ended["TrainingJobStatus"] == "Completed") is (lacks is None), ended
+
+
+def test_nothing_else_is_in_the_stacks_role() -> None:
+    policies = Template("airflow-ec2.yaml").policies_of("SageMakerRole")
+    found = {action for each in policies["jobs"]["Statement"] for action in as_list(each["Action"])}
+    assert found == {*AT_S3} | BY_SAGEMAKER
