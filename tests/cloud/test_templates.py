@@ -1,7 +1,7 @@
 """What the templates promise about security, held to them one by one; and that they are valid.
 
-A security linter of their kind (checkov, 194 MB) would ask the same of many more services; what
-matters here is written out instead.
+A security linter asks the same of many more services (`test_security.py`, in an environment of its
+own); what matters here is written out.
 """
 
 from __future__ import annotations
@@ -188,6 +188,21 @@ def test_airflow_may_do_what_the_documentation_says(template: Template) -> None:
     filled = filled.replace(role, '"arn:aws:iam::ACCOUNT:role/matinee-sagemaker"')
     filled = re.sub(r'\{"Fn::Sub": ("[^"]+")\}', r"\1", filled)
     assert json.loads(filled) == json.loads(found[1])
+
+
+def test_the_glue_job_has_the_packages_that_its_script_is_tested_with(template: Template) -> None:
+    lines = (PAGE.parents[1] / "tests/workflow/requirements-spark.txt").read_text().splitlines()
+    tested = [line for line in lines if re.match(r"(isal|jsonschema|numpy|pyarrow)==", line)]
+    (job,) = template.of_type("AWS::Glue::Job").values()
+    assert job["DefaultArguments"]["--additional-python-modules"] == ",".join(tested)
+    assert len(tested) == 4
+
+
+def test_a_workgroup_keeps_results_encrypted_in_the_bucket(template: Template) -> None:
+    (workgroup,) = template.of_type("AWS::Athena::WorkGroup").values()
+    results = workgroup["WorkGroupConfiguration"]["ResultConfiguration"]
+    assert results["OutputLocation"]["Fn::Sub"].startswith("s3://${Bucket}/")
+    assert results["EncryptionConfiguration"] == {"EncryptionOption": "SSE_S3"}
 
 
 def test_the_instance_is_reached_by_session_manager_and_its_metadata_by_token() -> None:
