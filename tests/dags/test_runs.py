@@ -8,15 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
 
-from matinee import recordio
-from matinee.workflow.images import factorization_machines
-from matinee.workflow.prepare import Prepared
-from matinee.workflow.requests import job_name, training_request
-from matinee.workflow.settings import Settings, run_name
+from matinee.workflow.requests import job_name
+from matinee.workflow.settings import run_name
 from tests.conftest import AWS, ObjectStore
 from tests.dags.conftest import Drive
 from tests.workflow.conftest import as_csv, grid
@@ -77,25 +72,20 @@ def bucket(object_store: ObjectStore) -> str:
 @pytest.fixture(scope="module")
 def left_running(aws: AWS, bucket: str) -> str:
     """A job without end, as a killed try of the first run would leave it; return its name."""
-    run = run_name(f"manual__{START.isoformat()}")
-    settings = Settings.from_parameters({"role": ROLE, "epochs": 10**9})
-    prepared: Prepared = {
-        "run": run,
-        "train": f"s3://{bucket}/left/",
-        "validate": f"s3://{bucket}/left/",
-        "test": "",
-        "feature_dim": 2,
-        "field_dims": [1, 1],
-        "rating_counts": {},
-        "test_chunks": [],
-    }
-    name = job_name(run, "train", 0)
-    rating = recordio.encode(csr_matrix([[1, 1]], dtype="f4"), np.array([3], "f4"))
-    s3, sagemaker = aws.client("s3"), aws.client("sagemaker")
-    s3.put_object(Bucket=bucket, Key="left/rating.protobuf", Body=rating)
-    image = factorization_machines("us-east-1")
-    sagemaker.create_training_job(**training_request(settings, prepared, name=name, image=image))
-    s3.close()
+    name = job_name(run_name(f"manual__{START.isoformat()}"), "train", 0)
+    sagemaker = aws.client("sagemaker")
+    sagemaker.create_training_job(
+        TrainingJobName=name,
+        RoleArn=ROLE,
+        AlgorithmSpecification={
+            "TrainingImage": "matinee-python",
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["sleep", "infinity"],
+        },
+        OutputDataConfig={"S3OutputPath": f"s3://{bucket}/left/"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 3600},
+    )
     sagemaker.close()
     return name
 
