@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasets": {"workflow"},
     "explorer": {"sagemaker", "workflow"},
     "stack": {"dags"},
-    "cloud": {"stack"},
+    "cloud": {"stack", "workflow"},
     "cli": {"cloud", "dags", "datasets", "stack", "workflow"},
 }
 # What a wing's users have not installed, or what takes long to load (Numba: the kernels' compiler,

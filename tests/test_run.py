@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shlex
@@ -21,6 +22,7 @@ from matinee.stack.airflow_api import AirflowAPI, AirflowError
 from matinee.stack.home import Home
 from matinee.stack.service import program
 from matinee.stack.stack import Stack
+from tests.cloud.conftest import emulating
 
 TASKS = (
     "start",
@@ -221,6 +223,54 @@ def test_a_failed_task_is_told_with_its_reason_and_log(home: Path, tmp_path: Pat
     )
     assert "caused by" not in done.stdout, "one reason, once"
     assert "task_id=preprocess/attempt=1.log" in done.stdout
+
+
+def test_a_run_on_a_stack_of_aws_is_followed_as_one_here(
+    home: Path, airflow: Airflow, tmp_path: Path
+) -> None:
+    """CloudFormation and the secret are an emulator's, all else is the local stack's."""
+    empty = tmp_path / "empty.csv"
+    empty.write_text("customer_id,product_id,star_rating\nc1,v1,loved it\n")
+    local = Stack(Home.open(home, random.SystemRandom()), os.environ).client_environment()
+    with emulating(tmp_path) as emulator:
+        secret = emulator.client("secretsmanager").create_secret(
+            Name="admin", SecretString=airflow.password
+        )
+        outputs = {
+            "Bucket": "matinee",
+            "SageMakerRoleArn": "arn:aws:iam::000000000000:role/matinee-sagemaker",
+            "AirflowAddress": airflow.address,
+            "AdminSecretArn": secret["ARN"],
+        }
+        template = {
+            "Description": "matinee on AWS: a test",
+            "Parameters": {"Recommender": {"Type": "String", "Default": "films"}},
+            "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+        }
+        emulator.client("cloudformation").create_stack(
+            StackName="matinee", TemplateBody=json.dumps(template)
+        )
+        services = {
+            f"AWS_ENDPOINT_URL_{service}": emulator.address
+            for service in ("CLOUDFORMATION", "SECRETS_MANAGER")
+        }
+        done = subprocess.run(  # noqa: S603 -- our own program
+            [program("matinee"), "--home", str(tmp_path), "cloud", "run", "--ratings", str(empty)],
+            env={**os.environ, **local, **services},
+            capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Task preprocess failed (try 1)" in done.stdout
+    assert "reason: RatingsError: none of the 1 rows of s3://matinee/ratings/empty" in done.stdout
+    assert "log group /matinee/matinee: " in done.stdout
+    with airflow.api() as api:
+        run_id = done.stdout.partition("run ")[2].partition("\n")[0]
+        conf = api.run("recommender", run_id)["conf"]
+    assert conf == {
+        "ratings": "s3://matinee/ratings/empty.csv", "output": "s3://matinee/runs",
+        "role": outputs["SageMakerRoleArn"], "endpoint": "films", "model_package_group": "films",
+    }  # fmt: skip
 
 
 def test_logs_shows_the_last_lines(home: Path) -> None:

@@ -21,7 +21,11 @@ import httpx
 import pytest
 from botocore.config import Config
 
+from matinee.cloud.account import Account
+from matinee.cloud.stack import Stack
 from matinee.stack.ports import free_block
+from tests.cloud.stacks import NAME, never
+from tests.conftest import find_by
 
 REGION = "us-east-1"
 
@@ -44,7 +48,7 @@ class Emulator:
 
     def reset(self) -> None:
         """Forget everything."""
-        httpx.post(f"{self.address}/moto-api/reset").raise_for_status()
+        httpx.post(f"{self.address}/moto-api/reset", timeout=60).raise_for_status()
 
     @contextmanager
     def recording(self) -> Iterator[list[str]]:
@@ -72,22 +76,19 @@ class Emulator:
         )
 
 
-@pytest.fixture(scope="session")
-def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """One emulator for the whole session."""
+@contextmanager
+def emulating(folder: Path) -> Iterator[Emulator]:
+    """Run an emulator, with what it writes in a folder."""
     (port,) = [free_block(1, random.SystemRandom())]
-    log = tmp_path_factory.mktemp("moto") / "moto.log"
-    environment = {**os.environ, "MOTO_RECORDER_FILEPATH": str(log.with_name("recording"))}
+    log = folder / "moto.log"
+    environment = {**os.environ, "MOTO_RECORDER_FILEPATH": str(folder / "recording")}
     with (
         log.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - our own program and words
             [sys.executable, "-m", "tests.cloud.emulator", "-H", "127.0.0.1", "-p", str(port)],
-            cwd=Path(__file__).parents[2],
-            env=environment,
-            stdout=output,
-            stderr=output,
+            cwd=Path(__file__).parents[2], env=environment, stdout=output, stderr=output,
         ) as process,
-    ):
+    ):  # fmt: skip
         try:
             address = f"http://127.0.0.1:{port}"
             end = time.monotonic() + 120
@@ -100,11 +101,31 @@ def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emula
             process.terminate()
 
 
+@pytest.fixture(scope="session")
+def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """One emulator for the whole session."""
+    with emulating(tmp_path_factory.mktemp("moto")) as emulator:
+        yield emulator
+
+
 @pytest.fixture
 def emulator(emulator_process: Emulator) -> Emulator:
     """An emulator in which nothing is yet."""
     emulator_process.reset()
     return emulator_process
+
+
+@pytest.fixture
+def account(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """The emulator's account, which this process's clients find too."""
+    find_by(emulator.environment, monkeypatch)
+    return Account(boto3.Session())
+
+
+@pytest.fixture
+def stack(account: Account) -> Stack:
+    """A stack that is not there yet."""
+    return Stack(account, NAME, sleep=never)
 
 
 def _operation(request: dict[str, Any]) -> str:

@@ -4,17 +4,20 @@
 - A route table of a stack is not deleted with it, so the network is not either.
 - A parameter that names a public parameter of SSM is answered as its value, which is no name, and
   one that is a number as a number.
+- `AWS::NoValue` stays in a list, as None.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend, Stack
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.route_tables import RouteTable
 from moto.server import main
 
+_clean_json = parsing.clean_json
 _execute = CloudFormationBackend.execute_change_set
 
 
@@ -51,9 +54,17 @@ def _listed(stack: Stack) -> list[dict[str, Any]]:
     ]
 
 
+def _clean(resource_json: Any, resources_map: parsing.ResourceMap) -> Any:
+    if isinstance(resource_json, list):
+        cleaned = [_clean(each, resources_map) for each in resource_json]
+        return [each for each in cleaned if each is not None]
+    return _clean_json(resource_json, resources_map)
+
+
 if __name__ == "__main__":
     # mypy sees functions where methods are.
     CloudFormationBackend.execute_change_set = _execute_change_set  # type: ignore
+    parsing.clean_json = _clean
     RouteTable.delete = _delete_route_table  # type: ignore[attr-defined]
     Stack.stack_parameters = property(_named)  # type: ignore[assignment]
     Stack.parameter_list = property(_listed)  # type: ignore[assignment]

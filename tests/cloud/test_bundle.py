@@ -24,7 +24,10 @@ def test_an_instance_gets_the_wheel_and_what_is_locked() -> None:
     bundle = Bundle.build(Kind.EC2, "")
     assert bundle == Bundle.build(Kind.EC2, "")
     (wheel,) = [name for name in bundle.files if name.endswith(".whl")]
-    assert set(bundle.files) - {"state-machine.json"} == {wheel, "constraints.txt"}
+    assert set(bundle.files) - {"state-machine.json"} == {
+        wheel, "constraints.txt", "glue/matinee.zip", "glue/preprocess.py",
+    }  # fmt: skip
+    assert bundle.files["glue/matinee.zip"] == bundle.files[wheel]
     with zipfile.ZipFile(io.BytesIO(bundle.files[wheel])) as archive:
         path = "matinee/cloud/bundle.py"
         assert archive.read(path) == (CHECKOUT / "src" / path).read_bytes()

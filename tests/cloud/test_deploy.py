@@ -1,92 +1,20 @@
 """Deploying to an emulator, over the wire: both passes, again, broken off anywhere, and refusals.
 
 Shown here: the order of things, what is uploaded, what a repeated or broken off command finds.
-What moto does not do: take time, fail, roll back. Those states are put into it by hand.
+What moto does not do: take time, fail, roll back.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import boto3
 import pytest
 
 from matinee.cloud.account import Account
-from matinee.cloud.bundle import Bundle
-from matinee.cloud.deploy import Change, Deployed, Deployment, stored_digest
+from matinee.cloud.deploy import Change, Deployment, stored_digest
 from matinee.cloud.errors import AWSStackError, TemplateError
-from matinee.cloud.stack import Event, Stack
+from matinee.cloud.stack import Stack
 from matinee.cloud.template import Kind, Template
 from tests.cloud.conftest import REGION, Emulator
-from tests.conftest import find_by
-
-NAME = "matinee-test"
-BUNDLE = Bundle({"matinee-1-py3-none-any.whl": b"wheel", "constraints.txt": b"numpy==2\n"})
-EC2 = Template.of(Kind.EC2)
-# As much of it as takes little time.
-SMALL = Template(
-    json.dumps(
-        {
-            **EC2.body,
-            "Resources": {
-                name: EC2.body["Resources"][name]
-                for name in ("Bucket", "BucketPolicy", "SageMakerRole", "LogGroup")
-            },
-            "Outputs": {name: EC2.body["Outputs"][name] for name in ("Bucket", "SageMakerRoleArn")},
-        }
-    )
-)
-OTHER = Bundle({**BUNDLE.files, "constraints.txt": b"numpy==3\n"})
-
-
-class Notes:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.changed: list[Change] = []
-        self.events: list[Event] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def changes(self, changes: list[Change]) -> None:
-        self.changed += changes
-
-    @contextmanager
-    def watching(self, name: str) -> Iterator[Callable[[Event], None]]:
-        assert name == NAME
-        yield self.events.append
-
-
-@pytest.fixture
-def account(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Account:
-    find_by(emulator.environment, monkeypatch)
-    return Account(boto3.Session())
-
-
-@pytest.fixture
-def stack(account: Account) -> Stack:
-    return Stack(account, NAME, sleep=never)
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"the emulator does everything at once: no {seconds} s to wait for")
-
-
-def deploy(
-    stack: Stack,
-    bundle: Bundle = BUNDLE,
-    notes: Notes | None = None,
-    template: Template = EC2,
-    **parameters: str,
-) -> Deployed:
-    return Deployment(
-        stack, template, bundle, parameters, notes or Notes(), token="t1", sleep=never
-    ).deploy()
+from tests.cloud.stacks import BUNDLE, EC2, NAME, OTHER, SMALL, Breaking, Notes, deploy, never
 
 
 def objects(account: Account, bucket: str) -> set[str]:
@@ -143,24 +71,6 @@ def test_other_code_is_another_version_beside_the_first(stack: Stack, account: A
     }  # fmt: skip
 
 
-class Breaking:
-    """A session whose n-th call is never sent: the state that any break leaves, after n-1 calls."""
-
-    def __init__(self) -> None:
-        self._left = 0
-        self.session = boto3.Session()
-        self.session.events.register("before-send", self._count)
-
-    def arm(self, number: int) -> None:
-        """Let so many calls be the last; 0: none is."""
-        self._left = number
-
-    def _count(self, **_: Any) -> None:
-        self._left -= 1
-        if self._left == 0:
-            raise KeyboardInterrupt
-
-
 def test_broken_off_at_any_call_and_repeated_it_ends_well(
     emulator: Emulator, account: Account
 ) -> None:
@@ -182,7 +92,7 @@ def test_broken_off_at_any_call_and_repeated_it_ends_well(
         for name in BUNDLE.files:
             assert stored_digest(account, bucket, f"code/{BUNDLE.version}/{name}")
         assert [each["Name"] for each in account.client("s3").list_buckets()["Buckets"]] == [bucket]
-    assert number >= 15
+    assert number - 1 == 6  # so many calls change something
 
 
 def test_another_kind_is_another_stack(stack: Stack) -> None:
@@ -214,7 +124,7 @@ def test_a_stack_that_was_never_created_is_removed_first(stack: Stack, account: 
 @pytest.mark.parametrize(
     ("parameters", "problem"),
     [
-        ({"Size": "8"}, "the template has no parameter Size: it has Recommender, InstanceType"),
+        ({"Size": "8"}, "the template has no parameter Size: it has Recommender, "),
         ({"CodeVersion": "8"}, "CodeVersion is what is deployed"),
         ({"LogDays": "8"}, "LogDays=8: it is one of 7, 14"),
         (

@@ -13,7 +13,7 @@ import click
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from matinee.cli import cloud, data, recommend, rollback, run, stack
+from matinee.cli import data, recommend, rollback, run, stack
 from matinee.datasets.movielens import DatasetError
 from matinee.stack.airflow_api import AirflowError
 from matinee.stack.errors import StackError
@@ -39,6 +39,22 @@ class _Front(click.Group):
             raise click.ClickException(
                 f"{error.request.url} does not answer ({error}); `matinee status` shows what runs"
             ) from error
+
+
+class _Cloud(click.Group):
+    """`matinee cloud`, whose module is imported when it is asked for: others start without it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._group().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._group().get_command(ctx, cmd_name)
+
+    @staticmethod
+    def _group() -> click.Group:
+        from matinee.cli.cloud import cloud
+
+        return cloud
 
 
 @click.group(cls=_Front, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,4 +83,4 @@ main.add_command(data.data)
 main.add_command(run.run)
 main.add_command(recommend.recommend)
 main.add_command(rollback.rollback)
-main.add_command(cloud.cloud)
+main.add_command(_Cloud("cloud", help="A stack on AWS: the same workflow with Amazon's SageMaker."))

@@ -6,31 +6,40 @@ touched.
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import click
+import httpx
 
 from matinee.cli import cloud_screen
+from matinee.cli.data import MOVIELENS_URI
+from matinee.cli.follow import Place, begin, follow
+from matinee.cli.run import parameter_options, parameters, put_ratings
 from matinee.cli.screen import console, say
-from matinee.cloud import billing
+from matinee.cloud import billing, health
 from matinee.cloud.account import Account
 from matinee.cloud.bundle import Bundle
 from matinee.cloud.deploy import Deployment, stored_digest
+from matinee.cloud.destroy import Destruction
 from matinee.cloud.plan import kept_values, plan
 from matinee.cloud.stack import Described, Stack
 from matinee.cloud.template import CODE_VERSION, Kind, Template
+from matinee.stack.airflow_api import AirflowAPI
 
 _NAME = re.compile(r"[a-zA-Z](-?[a-zA-Z0-9]){0,39}")
 
 
 @click.group()
 def cloud() -> None:
-    """A stack on AWS: the same workflow with Amazon's SageMaker."""
+    """Hold the commands; the front door has its own words for them."""
 
 
 def _checked(_: click.Context, __: click.Parameter, name: str) -> str:
@@ -184,3 +193,158 @@ def _next(name: str, stack: Described) -> list[str]:
             f" --query SecretString --secret-id {secret}"
         )
     return [*lines, f"A run: matinee cloud run --stack {name}"]
+
+
+@cloud.command()
+@_of_a_stack
+def status(name: str, region: str | None) -> None:
+    """Show the state of a stack, its outputs, and what runs. The exit code is 0 if all is well."""
+    screen = console()
+    stack = _stack(name, region)
+    described = stack.describe()
+    if described is None:
+        raise click.ClickException(
+            f"there is no stack {name} in {stack.account.region}: `matinee cloud deploy` makes one"
+        )
+    found = health.look(stack, described)
+    cloud_screen.show_health(found, screen)
+    cloud_screen.show_outputs(described.outputs, screen)
+    if not found.is_well:
+        raise click.exceptions.Exit(1)
+
+
+@cloud.command()
+@_of_a_stack
+@parameter_options
+@click.option(
+    "--airflow",
+    "address",
+    metavar="URL",
+    help="Where Airflow's pages are, if not at the stack's output AirflowAddress.",
+)
+@click.pass_obj
+def run(
+    home: Path,
+    name: str,
+    region: str | None,
+    tune: bool,
+    ratings: str | None,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    address: str | None,
+) -> None:
+    """Run the workflow on a stack's Airflow and show what came of it, as `matinee run` does.
+
+    Ratings, output and role are the stack's. The exit code is 0 only if every task succeeded, or
+    was left out by a branch.
+    """
+    stack = _stack(name, region)
+    described = stack.describe()
+    if described is None or "AdminSecretArn" not in described.outputs:
+        raise click.ClickException(_no_airflow(name, described))
+    outputs, screen = described.outputs, console()
+    address = (address or outputs["AirflowAddress"]).rstrip("/")
+    _require_privacy(address)
+    defaults = run_defaults(described)
+    file, conf = parameters(
+        tune, ratings, preset, assignments,
+        bucket=outputs["Bucket"], defaults=defaults,
+    )  # fmt: skip
+    account = stack.account
+    secret = account.client("secretsmanager").get_secret_value(SecretId=outputs["AdminSecretArn"])
+    with AirflowAPI(address, secret["SecretString"]) as api:
+        try:
+            api.health()
+        except httpx.TransportError as error:
+            hint = outputs.get("PortForwarding", "")
+            raise click.ClickException(
+                f"{address} does not answer ({error}). In another terminal: {hint}"
+            ) from error
+        put_ratings(
+            home, account.client("s3"), file, conf["ratings"], screen,
+            movielens=defaults["ratings"],
+        )  # fmt: skip
+        place = Place(
+            api=api,
+            address=address,
+            s3=account.client("s3"),
+            sagemaker=account.client("sagemaker"),
+            logs=f"log group /matinee/{name}: ",
+            reports=home / "reports",
+        )
+        run_id = begin(place, conf, screen)
+        try:
+            ended_well = follow(place, run_id, conf, screen, is_given_up=False)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(130) from None
+    if not ended_well:
+        raise click.exceptions.Exit(1)
+
+
+def run_defaults(stack: Described) -> dict[str, Any]:
+    """Return the parameters of a run that only the stack knows."""
+    bucket = stack.outputs["Bucket"]
+    name = stack.parameters.get("Recommender", "recommender")
+    return {
+        "ratings": MOVIELENS_URI.replace("s3://matinee/", f"s3://{bucket}/", 1),
+        "output": f"s3://{bucket}/runs",
+        "role": stack.outputs["SageMakerRoleArn"],
+        "endpoint": name,
+        "model_package_group": name,
+    }
+
+
+def _no_airflow(name: str, stack: Described | None) -> str:
+    if stack is None:
+        return f"there is no stack {name}: `matinee cloud deploy` makes one"
+    if stack.kind is Kind.MWAA:
+        return (
+            f"stack {name} is of kind mwaa: this command does not speak to MWAA's Airflow. Start"
+            f" the DAG in its pages ({stack.outputs.get('AirflowAddress', 'not made yet')}) with"
+            f" the parameters {json.dumps(run_defaults(stack))}"
+        )
+    return f"stack {name} is {stack.status} and has no Airflow: `matinee cloud deploy` goes on"
+
+
+def _require_privacy(address: str) -> None:
+    """Refuse to send the password unencrypted, but to this machine."""
+    parts = urlsplit(address)
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise click.ClickException(
+            f"{address}: Airflow's password goes by https, or to this machine alone"
+        )
+
+
+@cloud.command()
+@_of_a_stack
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def destroy(name: str, region: str | None, yes: bool, dry_run: bool) -> None:
+    """Remove a stack, its data, and what its runs made, and look whether anything is left.
+
+    The exit code is 0 only if nothing is.
+    """
+    screen = console()
+    stack = _stack(name, region)
+    destruction = Destruction(stack, cloud_screen.Screen(screen))
+    remains = destruction.remains()
+    if remains.is_empty:
+        say(screen, f"there is no stack {name} in {stack.account.region}: looking for leftovers")
+    else:
+        cloud_screen.show_remains(name, remains, screen)
+    if dry_run:
+        say(screen, "nothing was changed: this was a dry run")
+        return
+    if not (yes or remains.is_empty):
+        click.confirm("Remove all of this, for good?", abort=True)
+    with _going_on(
+        "Broken off: what CloudFormation has begun goes on. The same command goes on from there."
+    ):
+        checks = destruction.destroy()
+    for check in checks:
+        cloud_screen.show_check(check, screen)
+    if any(check.left for check in checks):
+        raise click.ClickException(
+            "something is left: look at it, and repeat the command; AWS may list for a while what"
+            " has gone"
+        )

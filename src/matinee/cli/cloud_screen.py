@@ -14,6 +14,8 @@ from matinee.cli.screen import headed, printable, say
 from matinee.cloud.billing import PRICE_PAGES, UNITS, Bill, Prices
 from matinee.cloud.bundle import Bundle
 from matinee.cloud.deploy import Change
+from matinee.cloud.destroy import Check, Remains
+from matinee.cloud.health import Health
 from matinee.cloud.plan import Plan
 from matinee.cloud.stack import Event
 
@@ -49,11 +51,11 @@ class Screen:
     def watching(self, name: str) -> Iterator[Callable[[Event], None]]:
         """Give what shows the events of a stack: a line when a resource is done, or failed."""
         busy: dict[str, None] = {}
-        done = 0
+        done, last = 0, ""
         with Board(self._console) as board:
 
             def show(event: Event) -> None:
-                nonlocal done
+                nonlocal done, last
                 if event.status.endswith("_IN_PROGRESS") and not event.is_of_stack:
                     busy[event.resource] = None
                 elif not event.is_of_stack:
@@ -62,14 +64,19 @@ class Screen:
                     sign = SIGNS[Mark.FAILED if event.is_failure else Mark.DONE]
                     reason = f": {event.reason}" if event.reason else ""
                     self.say(f"{sign} {event.status:<16} {event.resource} ({event.type}){reason}")
-                elif not self._console.is_terminal:
-                    self.say(f"  {event.status:<16} stack {event.resource}")
+                else:
+                    last = event.status
+                    if not self._console.is_terminal:
+                        self.say(f"  {event.status:<16} stack {event.resource}")
                 if self._console.is_terminal:
                     more = f" and {len(busy) - _MOST_NAMES} more" if len(busy) > _MOST_NAMES else ""
                     names = ", ".join(list(busy)[:_MOST_NAMES]) + more
                     board.show(name, Mark.BUSY, f"{done} done; {names}")
 
             yield show
+            if self._console.is_terminal:
+                is_well = last.endswith("_COMPLETE") and "ROLLBACK" not in last
+                board.show(name, Mark.DONE if is_well else Mark.FAILED, last)
 
 
 def show_plan(plan: Plan, screen: Console) -> None:
@@ -124,3 +131,32 @@ def show_outputs(outputs: Mapping[str, str], screen: Console) -> None:
     """Print the outputs of a stack, whole."""
     for name, value in sorted(outputs.items()):
         say(screen, f"{name:<18} {printable(value)}")
+
+
+def show_remains(name: str, remains: Remains, screen: Console) -> None:
+    """Print what a removal removes."""
+    if remains.described is not None:
+        say(screen, f"stack {name}, {remains.described.status}, of {len(remains.resources)}:")
+        for kind, count in sorted(Counter(each.type for each in remains.resources).items()):
+            say(screen, f"  {count} {kind}")
+    if remains.bucket is not None:
+        say(screen, f"all that is in s3://{remains.bucket}, in all its versions")
+    for kind, names in remains.found._asdict().items():
+        if names:
+            say(screen, f"{len(names)} {kind}: {', '.join(names)}")
+
+
+def show_check(check: Check, screen: Console) -> None:
+    """Print whether anything is left of what was looked for."""
+    sign = SIGNS[Mark.FAILED if check.left else Mark.DONE]
+    left = f"left: {', '.join(check.left)}" if check.left else "none left"
+    say(screen, f"{sign} {check.what}: {left}")
+
+
+def show_health(health: Health, screen: Console) -> None:
+    """Print how each part of a stack is, and what runs."""
+    for part in health.parts:
+        sign = SIGNS[Mark.DONE if part.is_well else Mark.FAILED]
+        say(screen, f"{sign} {part.what}: {printable(part.state)}")
+    for kind, names in (("jobs", health.jobs), ("endpoints", health.endpoints)):
+        say(screen, f"  {kind} now: {', '.join(names) or 'none'}")

@@ -36,22 +36,22 @@ def data() -> None:
 def movielens_100k(home: Path) -> None:
     """100,000 real film ratings, as Amazon Customer Reviews TSV."""
     stack = _running(home)
-    put_movielens(stack, stack.client("s3"), console())
+    put_movielens(stack.home.path / "cache", stack.client("s3"), console())
 
 
-def put_movielens(stack: Stack, client: Any, screen: Console) -> None:
+def put_movielens(cache: Path, client: Any, screen: Console, uri: str = MOVIELENS_URI) -> None:
     """Fetch MovieLens-100K, from the cache if it is there, and put it into S3."""
 
     def report(line: str) -> None:
         say(screen, line)
 
-    dataset = movielens.load(stack.home.path / "cache", report=report)
-    bucket, key = split_uri(MOVIELENS_URI)
+    dataset = movielens.load(cache, report=report)
+    bucket, key = split_uri(uri)
     reviews = dataset.reviews()
     client.put_object(Bucket=bucket, Key=key, Body=reviews, ContentType="application/gzip")
     report(movielens.NOTICE)
     count = len(dataset.ratings.splitlines())
-    report(f"{MOVIELENS_URI}: {count:,} ratings, {len(reviews):,} bytes")
+    report(f"{uri}: {count:,} ratings, {len(reviews):,} bytes")
 
 
 @data.command()

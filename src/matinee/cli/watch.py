@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +17,6 @@ from matinee.cli.board import Board, Mark
 from matinee.cli.screen import say
 from matinee.stack.airflow import DAG_ID
 from matinee.stack.airflow_api import AirflowAPI, AirflowError
-from matinee.stack.stack import Stack
 from matinee.workflow.requests import job_name
 from matinee.workflow.settings import run_name
 
@@ -37,6 +38,30 @@ JOBS = {
     "tune": ("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
     "predict": ("describe_transform_job", "TransformJobName"),
 }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run takes place.
+
+    Parameters
+    ----------
+    api, address
+        Of its Airflow.
+    s3, sagemaker
+        boto3's clients.
+    logs
+        Where Airflow's tasks write their logs: a folder, or a log group.
+    reports
+        Where copies of the reports go.
+    """
+
+    api: AirflowAPI
+    address: str
+    s3: Any
+    sagemaker: Any
+    logs: str
+    reports: Path
 
 
 def watch(api: AirflowAPI, run_id: str, screen: Console) -> tuple[str, list[dict[str, Any]]]:
@@ -113,8 +138,7 @@ def succeeded(state: str, tasks: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def show_failures(
-    stack: Stack,
-    api: AirflowAPI,
+    place: Place,
     run_id: str,
     tasks: Sequence[Mapping[str, Any]],
     screen: Console,
@@ -126,15 +150,15 @@ def show_failures(
         name, attempt = task["task_id"], max(task["try_number"], 1)
         index = task["map_index"]
         try:
-            entries = api.log(DAG_ID, run_id, name, attempt, index)
+            entries = place.api.log(DAG_ID, run_id, name, attempt, index)
         except AirflowError as error:
             entries = [{"event": f"its log cannot be read: {error}"}]
         of_which = "" if index < 0 else f", number {index}"
         screen.print(f"\n[bold red]Task {name} failed[/] (try {attempt}{of_which})")
         say(screen, f"reason: {_reason(entries)}")
-        if reason := _job_reason(stack, run_id, name, attempt):
+        if reason := _job_reason(place.sagemaker, run_id, name, attempt):
             say(screen, reason)
-        log_file = _log_file(stack, run_id, name, attempt, index)
+        log_file = _log_file(place.logs, run_id, name, attempt, index)
         say(screen, f"the last lines of its log, {log_file}:")
         for line in _lines(entries)[-LAST_LINES:]:
             say(screen, f"  {line}")
@@ -168,26 +192,23 @@ def _exceptions(entry: Mapping[str, Any]) -> list[str]:
     return list(named.values())
 
 
-def _job_reason(stack: Stack, run_id: str, task: str, attempt: int) -> str | None:
-    """Ask the local SageMaker why the job of a task failed, if it had come to a job."""
+def _job_reason(sagemaker: Any, run_id: str, task: str, attempt: int) -> str | None:
+    """Ask SageMaker why the job of a task failed, if it had come to a job."""
     if task not in JOBS:
         return None
     operation, member = JOBS[task]
     job = job_name(run_name(run_id), task, attempt)
     try:
-        description = getattr(stack.client("sagemaker"), operation)(**{member: job})
+        description = getattr(sagemaker, operation)(**{member: job})
     except (BotoCoreError, ClientError):
         return None
     reason = description.get("FailureReason")
     return f"SageMaker job {job}: {reason}" if reason else None
 
 
-def _log_file(stack: Stack, run_id: str, task: str, attempt: int, map_index: int) -> str:
-    folder = stack.airflow.folder / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}"
-    folder /= f"task_id={task}"
-    if map_index >= 0:
-        folder /= f"map_index={map_index}"
-    return str(folder / f"attempt={attempt}.log")
+def _log_file(logs: str, run_id: str, task: str, attempt: int, map_index: int) -> str:
+    of_which = f"/map_index={map_index}" if map_index >= 0 else ""
+    return f"{logs}/dag_id={DAG_ID}/run_id={run_id}/task_id={task}{of_which}/attempt={attempt}.log"
 
 
 def _lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:

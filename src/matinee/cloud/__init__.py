@@ -1,1 +1,1 @@
-"""matinee on an AWS account: CloudFormation stacks, and what their instance does with itself."""
+"""matinee on an AWS account: CloudFormation stacks, made and removed, and their instance."""

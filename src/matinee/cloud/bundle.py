@@ -92,6 +92,10 @@ class Bundle:
                     f"dags/{dag.name}": dag.read_bytes(),
                     f"dags/{wheel.name}": wheel.read_bytes(),
                 }
+            script = checkout / "src/matinee/workflow/engines/glue_script.py"
+            files["glue/preprocess.py"] = script.read_bytes()
+            # A wheel is a zip file, and Glue reads zip files by that name.
+            files["glue/matinee.zip"] = wheel.read_bytes()
         machine = _state_machine()
         return cls(files if machine is None else {**files, "state-machine.json": machine})
 

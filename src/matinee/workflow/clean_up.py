@@ -29,7 +29,7 @@ PATIENCE_S = 120.0
 _LOOK_EVERY_S = 1.0
 
 
-class _Kind(NamedTuple):
+class JobKind(NamedTuple):
     """The boto3 names of one kind of job."""
 
     noun: str
@@ -46,14 +46,14 @@ class _Kind(NamedTuple):
 
 
 # Tuning jobs first: one that runs would start new training jobs for those stopped.
-_KINDS = (
-    _Kind(
+KINDS = (
+    JobKind(
         "HyperParameterTuningJob",
         "list_hyper_parameter_tuning_jobs",
         "stop_hyper_parameter_tuning_job",
     ),
-    _Kind("TrainingJob", "list_training_jobs", "stop_training_job"),
-    _Kind("TransformJob", "list_transform_jobs", "stop_transform_job"),
+    JobKind("TrainingJob", "list_training_jobs", "stop_training_job"),
+    JobKind("TransformJob", "list_transform_jobs", "stop_transform_job"),
 )
 
 
@@ -145,7 +145,7 @@ def stop_jobs(
     give_up = clock() + patience_s
     while active := list(_active(run, sagemaker)):
         for kind, name, status in active:
-            if status == "InProgress" and _stop(sagemaker, kind, name):
+            if status == "InProgress" and tell_to_stop(sagemaker, kind, name):
                 told.append(name)
         if clock() >= give_up:
             break
@@ -153,8 +153,8 @@ def stop_jobs(
     return {"stopped_jobs": told, "still_stopping": [name for _, name, _ in active]}
 
 
-def _active(run: str, sagemaker: Any) -> Iterator[tuple[_Kind, str, str]]:
-    for kind in _KINDS:
+def _active(run: str, sagemaker: Any) -> Iterator[tuple[JobKind, str, str]]:
+    for kind in KINDS:
         for job in _listed(
             sagemaker, kind.list_operation, f"{kind.noun}Summaries", kind.name_member, run
         ):
@@ -162,7 +162,7 @@ def _active(run: str, sagemaker: Any) -> Iterator[tuple[_Kind, str, str]]:
                 yield kind, job[kind.name_member], job[kind.status_member]
 
 
-def _stop(sagemaker: Any, kind: _Kind, name: str) -> bool:
+def tell_to_stop(sagemaker: Any, kind: JobKind, name: str) -> bool:
     """Tell a job to stop; False if it ended by itself meanwhile."""
     try:
         getattr(sagemaker, kind.stop_operation)(**{kind.name_member: name})
