@@ -12,6 +12,7 @@ from cfnlint.decode import decode
 import matinee.cloud
 
 FOLDER = Path(matinee.cloud.__file__).parent / "templates"
+EVERY = sorted(path.name for path in FOLDER.glob("*.yaml"))
 # Of the stacks, which are of one shape.
 NAMES = sorted(path.name for path in FOLDER.glob("airflow-*.yaml"))
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.templates import FOLDER, Template
+from tests.cloud.templates import EVERY, Template
 from tests.environments import interpreter_of
 
 REQUIREMENTS = Path(__file__).with_name("requirements-checkov.txt")
-NAMES = sorted(path.name for path in FOLDER.glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What checkov finds in all templates at once: it takes seconds to start."""
     python = interpreter_of("MATINEE_SECURITY", "checkov", REQUIREMENTS)
-    files = [word for name in NAMES for word in ("--file", str(Template(name).path))]
+    files = [word for name in EVERY for word in ("--file", str(Template(name).path))]
     done = subprocess.run(  # noqa: S603 - our own words
         [
             python, "-m", "checkov.main", "--framework", "cloudformation", "--skip-download",
@@ -36,10 +35,10 @@ def found() -> dict[str, Any]:
     return report
 
 
-def test_the_linter_read_every_template_and_finds_nothing(found: dict[str, Any]) -> None:
+def test_the_linter_read_all_templates_and_finds_nothing(found: dict[str, Any]) -> None:
     assert found["summary"]["parsing_errors"] == 0
     read = {Path(check["file_path"]).name for check in found["results"]["passed_checks"]}
-    assert read == set(NAMES)
+    assert read == set(EVERY)
     failed = found["results"]["failed_checks"]
     assert [f"{each['check_id']} {each['resource']} {each['check_name']}" for each in failed] == []
 
@@ -51,13 +50,13 @@ def test_no_exception_is_needless(found: dict[str, Any]) -> None:
     }
     assert skipped == {
         (name, resource, skip["id"])
-        for name in NAMES
+        for name in EVERY
         for resource, described in Template(name).resources.items()
         for skip in described.get("Metadata", {}).get("checkov", {}).get("skip", ())
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_exception_says_why(name: str) -> None:
     for resource, described in Template(name).resources.items():
         for skip in described.get("Metadata", {}).get("checkov", {}).get("skip", ()):
