@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -23,15 +24,31 @@ KINDS: tuple[PredictorType, ...] = ("regressor", "binary_classifier")
 MxNet = Callable[..., None]
 
 
-@pytest.fixture
-def mxnet(mxnet_python: Path) -> MxNet:
-    def run(*words: str | Path) -> None:
-        done = subprocess.run(  # noqa: S603 - our own program
-            [mxnet_python, PROGRAM, *words], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def mxnet(mxnet_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MxNet]:
+    """Have a process of MXNet's do what the words say."""
+    log = tmp_path_factory.mktemp("mxnet") / "errors.log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(  # noqa: S603 - our own program
+            [mxnet_python, PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked, answers = process.stdin, process.stdout
 
-    return run
+        def run(*words: str | Path) -> None:
+            asked.write(json.dumps([str(word) for word in words]) + "\n")
+            asked.flush()
+            assert answers.readline() == "done\n", log.read_text()
+
+        yield run
+        process.communicate()
 
 
 def model(kind: PredictorType) -> Model:
