@@ -11,7 +11,7 @@ import boto3
 
 from matinee.cloud.bundle import Bundle
 from matinee.cloud.deploy import Change, Deployed, Deployment
-from matinee.cloud.stack import Event, Stack
+from matinee.cloud.stack import Described, Event, Stack
 from matinee.cloud.template import Kind, Template
 
 NAME = "matinee-test"
@@ -36,8 +36,7 @@ OTHER = Bundle({**BUNDLE.files, "constraints.txt": b"numpy==3\n"})
 class Notes:
     """A reporter that remembers."""
 
-    def __init__(self, stack: str = NAME) -> None:
-        self._stack = stack
+    def __init__(self) -> None:
         self.lines: list[str] = []
         self.changed: list[Change] = []
         self.events: list[Event] = []
@@ -50,7 +49,7 @@ class Notes:
 
     @contextmanager
     def watching(self, name: str) -> Iterator[Callable[[Event], None]]:
-        assert name == self._stack
+        assert name == NAME
         yield self.events.append
 
 
@@ -68,6 +67,20 @@ def deploy(
     return Deployment(
         stack, template, bundle, parameters, notes or Notes(), token="t1", sleep=never
     ).deploy()
+
+
+def create(stack: Stack, template: Template = SMALL) -> Described:
+    """Make a stack in one pass, as `deploy` leaves it but for the code."""
+    stack.client.create_stack(
+        StackName=stack.name,
+        TemplateBody=template.text,
+        Parameters=[{"ParameterKey": "CodeVersion", "ParameterValue": "1"}],
+        Capabilities=["CAPABILITY_IAM"],
+        Tags=[{"Key": "matinee", "Value": stack.name}],
+    )
+    described = stack.describe()
+    assert described is not None
+    return described
 
 
 class Breaking:

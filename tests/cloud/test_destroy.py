@@ -15,7 +15,7 @@ from matinee.cloud.destroy import Check, Destruction
 from matinee.cloud.errors import AWSStackError
 from matinee.cloud.stack import Described, Stack
 from tests.cloud.conftest import Emulator
-from tests.cloud.stacks import NAME, SMALL, Breaking, Notes, deploy, never
+from tests.cloud.stacks import NAME, Breaking, Notes, create, deploy, never
 
 
 def destroy(stack: Stack, notes: Notes | None = None) -> list[Check]:
@@ -101,7 +101,7 @@ def test_a_whole_stack_goes_without_a_trace(stack: Stack, account: Account) -> N
 def test_again_there_is_nothing_and_leftovers_are_looked_for(
     stack: Stack, account: Account
 ) -> None:
-    described = deploy(stack, template=SMALL).stack
+    described = create(stack)
     assert destroy(stack)
     assert Destruction(stack, Notes()).remains().is_empty
     # Somebody deleted the stack by hand, and an endpoint has stayed.
@@ -114,9 +114,9 @@ def test_again_there_is_nothing_and_leftovers_are_looked_for(
 
 
 def test_what_is_of_another_stack_stays(stack: Stack, account: Account) -> None:
-    mine = deploy(stack, template=SMALL).stack
+    mine = create(stack)
     neighbour = Stack(account, "neighbour", sleep=never)
-    theirs = deploy(neighbour, template=SMALL, notes=Notes("neighbour")).stack
+    theirs = create(neighbour)
     fill(account, mine, "recommender")
     fill(account, theirs, "recommender-of-theirs")
     assert not any(check.left for check in destroy(stack))
@@ -152,7 +152,7 @@ def test_broken_off_at_any_call_and_repeated_it_ends_well(
     breakable = Stack(Account(breaking.session), NAME, sleep=never)
     for number in range(1, 200):
         emulator.reset()
-        fill(account, deploy(stack, template=SMALL).stack)
+        fill(account, create(stack))
         breaking.arm(number)
         try:
             destroy(breakable)

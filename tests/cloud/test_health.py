@@ -5,7 +5,7 @@ from __future__ import annotations
 from matinee.cloud.account import Account
 from matinee.cloud.health import Health, Part, alarms, look
 from matinee.cloud.stack import Stack
-from tests.cloud.stacks import SMALL, deploy
+from tests.cloud.stacks import create
 
 
 def test_an_alarm_is_not_well_and_says_what_it_is_for(account: Account) -> None:
@@ -33,6 +33,6 @@ def test_one_part_that_is_not_well_is_enough() -> None:
 
 
 def test_a_stack_without_airflow_is_not_well(stack: Stack) -> None:
-    health = look(stack, deploy(stack, template=SMALL).stack)
+    health = look(stack, create(stack))
     assert [part.is_well for part in health.parts] == [True, False]
     assert not health.is_well

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from matinee.cloud.account import Account
 from matinee.cloud.bundle import Bundle
 from matinee.cloud.errors import AWSStackError
+from matinee.cloud.install_log import last_lines
 from matinee.cloud.stack import POLL_S, TAG, Described, Event, Stack
 from matinee.cloud.template import CODE_VERSION, Template
 
@@ -100,6 +101,7 @@ class Deployment:
         self._reporter = reporter
         self._change_set_name = f"matinee-{token}"
         self._sleep = sleep
+        self._log: list[str] = []
         self._template.check(parameters)
 
     def deploy(self) -> Deployed:
@@ -210,14 +212,22 @@ class Deployment:
 
     def _act(self, stack_id: str, action: Callable[[], Any]) -> Described | None:
         with self._reporter.watching(self._stack.name) as show:
-            return self._stack.act(stack_id, action, show)
+
+            def look(event: Event) -> None:
+                show(event)
+                if event.is_failure and not self._log:
+                    self._log = last_lines(self._stack.account, self._stack.name)
+
+            return self._stack.act(stack_id, action, look)
 
     def _require(self, done: Described | None, stack_id: str, status: str) -> Described:
         if done is None:
             raise AWSStackError(f"stack {self._stack.name} was deleted meanwhile")
         if done.status != status:
             reason = self._stack.first_failure(stack_id) or done.reason
-            raise AWSStackError(f"stack {self._stack.name} is {done.status}. {reason}")
+            log = "".join(f"\n  {line}" for line in self._log)
+            after = f"\nThe end of the instance's install log:{log}" if log else ""
+            raise AWSStackError(f"stack {self._stack.name} is {done.status}. {reason}{after}")
         return done
 
 
