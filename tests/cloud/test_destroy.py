@@ -6,6 +6,7 @@ local SageMaker in `test_leftovers`), and deletions that take time or fail.
 
 from __future__ import annotations
 
+import json
 from itertools import count
 
 import pytest
@@ -14,6 +15,7 @@ from matinee.cloud.account import Account
 from matinee.cloud.destroy import Check, Destruction
 from matinee.cloud.errors import AWSStackError
 from matinee.cloud.stack import Described, Stack
+from matinee.cloud.template import Template
 from tests.cloud.conftest import Emulator
 from tests.cloud.stacks import NAME, Breaking, Notes, create, deploy, never
 
@@ -163,3 +165,29 @@ def test_broken_off_at_any_call_and_repeated_it_ends_well(
         assert not any(check.left for check in destroy(stack))
         assert everything(account) == NOTHING
     assert number - 1 == 7  # so many calls change something
+
+
+def test_executions_of_the_state_machine_are_stopped_before_the_stack_goes(
+    emulator: Emulator, stack: Stack, account: Account
+) -> None:
+    role = account.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+    machine = {
+        "Type": "AWS::StepFunctions::StateMachine",
+        "Properties": {
+            "RoleArn": role["Role"]["Arn"],
+            "DefinitionString": '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
+        },
+    }
+    body = {
+        "Description": "matinee on AWS: a test",
+        "Parameters": {"CodeVersion": {"Type": "String"}},
+    }
+    create(stack, Template(json.dumps({**body, "Resources": {"Machine": machine}})))
+    (resource,) = stack.resources()
+    account.client("stepfunctions").start_execution(stateMachineArn=resource.id, name="running")
+    notes = Notes()
+    with emulator.recording() as asked:
+        destroy(stack, notes)
+    assert notes.lines == ["stopping the execution running", f"stack {NAME} is deleted"]
+    changing = [each for each in asked if each in ("StopExecution", "DeleteStack")]
+    assert changing == ["StopExecution", "DeleteStack"]
