@@ -28,25 +28,8 @@ logger = logging.getLogger(__name__)
 PREPROCESSED, PREPARED, GATED = "preprocessed", "prepared", "gated"
 # The key by which a later run finds this one's model, and the model that an earlier one has left.
 TRAINED_BY, REUSED = "trained_by", "reused"
-# What each took, for the report, which names them in this order.
+# What each took, for the report.
 STEP = "step"
-ORDER = [
-    "preprocess",
-    "check",
-    "drift",
-    "prepare",
-    "train",
-    "train_each",
-    "tune",
-    "choose",
-    "predict",
-    "evaluate",
-    "recommend",
-    "register",
-    "gate",
-    "deploy",
-    "reject",
-]
 
 # What a run makes, for DAGs that are to start when it is new. Each event tells the run and the URI.
 DATA = Asset("recommender-data", group="recommender")
@@ -106,15 +89,6 @@ def run_of(run_id: str) -> str:
     from matinee.workflow.settings import run_name
 
     return run_name(run_id)
-
-
-def image_of(settings: Settings) -> str:
-    """Return the URI of the algorithm's image in the region of the AWS clients."""
-    import boto3
-
-    from matinee.workflow.images import factorization_machines
-
-    return settings.image or factorization_machines(boto3.session.Session().region_name)
 
 
 def trained(ti: Any) -> Trained:

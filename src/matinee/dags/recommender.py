@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerTrainingOperator,
@@ -28,7 +28,6 @@ from matinee.dags.exchange import (
     DATA,
     GATED,
     MODEL,
-    ORDER,
     PREDICTIONS,
     PREPARED,
     PREPROCESSED,
@@ -36,7 +35,6 @@ from matinee.dags.exchange import (
     STEP,
     TRAINED_BY,
     final_refusals,
-    image_of,
     log_failure,
     predictions,
     run_of,
@@ -56,9 +54,6 @@ from matinee.dags.job_tasks import (
 from matinee.dags.links import ConsoleLink, tell_page
 from matinee.dags.person import APPROVE, REJECT, answer_of, question
 from matinee.workflow.parameters import PARAMETERS
-
-if TYPE_CHECKING:
-    from matinee.workflow.parts import Preprocessed
 
 # What another task returned when the task runs, a reference to it when the file is parsed.
 Reference = Any
@@ -133,6 +128,8 @@ with DAG(
         doc_md="Checks all parameters and names the run; prepares nothing outside Airflow.",
     )
     def start() -> dict[str, Any]:
+        from matinee.workflow.images import image_of
+
         context = get_current_context()
         with step():
             settings = settings_in(context)
@@ -151,19 +148,16 @@ with DAG(
     )
     def preprocess(started: Reference) -> list[Any]:
         from matinee.workflow.prepare import group_parts
-        from matinee.workflow.preprocess import preprocess
-        from matinee.workflow.reuse import preprocess_key, reusing, training_key
+        from matinee.workflow.stages import preprocess_or_reuse
 
         context = get_current_context()
         with step():
             settings = settings_in(context)
-            key = preprocess_key(settings)
-            done = reusing(
-                settings, started["run"], "preprocess", key, lambda: preprocess(settings, started)
+            preprocessed, trained_by = preprocess_or_reuse(
+                settings, started["run"], started["image"]
             )
-            preprocessed = cast("Preprocessed", done)
             context["ti"].xcom_push(PREPROCESSED, preprocessed)
-            context["ti"].xcom_push(TRAINED_BY, training_key(settings, key, started["image"]))
+            context["ti"].xcom_push(TRAINED_BY, trained_by)
             tell_event(context, DATA, preprocessed["report"].rpartition("/")[0])
             return group_parts(settings, preprocessed)
 
@@ -183,21 +177,10 @@ with DAG(
         " the rest if they are like those that the model in service learned from.",
     )
     def drift(preprocessed: Reference) -> bool:
-        import boto3
-
-        from matinee.workflow.drift import detect_drift, profile_in_service, write_profile
-        from matinee.workflow.objects import Objects
+        from matinee.workflow.drift import is_due
 
         with step():
-            settings = settings_in(get_current_context())
-            write_profile(settings, {"preprocessed": preprocessed})
-            if settings.retrain == "always":
-                return True
-            profile = profile_in_service(
-                Objects(), boto3.client("sagemaker"), get_current_context()["params"]["endpoint"]
-            )
-            inputs = {"preprocessed": preprocessed, "profile": profile}
-            return detect_drift(settings, inputs)["drifted"]
+            return is_due(settings_in(get_current_context()), preprocessed)
 
     @task(
         multiple_outputs=False,
@@ -216,7 +199,7 @@ with DAG(
     )
     def branch(preprocessed: Reference, prepared: Reference) -> str:
         from matinee.workflow.prepare import gather
-        from matinee.workflow.reuse import find
+        from matinee.workflow.stages import find_trained, training
 
         context = get_current_context()
         ti = context["ti"]
@@ -225,13 +208,11 @@ with DAG(
             parts = [part for group in prepared for part in group]
             ti.xcom_push(PREPARED, gather(settings, preprocessed, parts))
             key = ti.xcom_pull(task_ids="preprocess", key=TRAINED_BY)
-            found = find(settings, preprocessed["run"], "train", key)
+            found = find_trained(settings, preprocessed["run"], key)
             if found is not None:
-                ti.xcom_push(REUSED, {**found["outputs"], "reused_from": found["run"]})
+                ti.xcom_push(REUSED, found)
                 return "predict"
-        if settings.configurations:
-            return "configure"
-        return "tune" if settings.tune else "train"
+        return training(settings)
 
     @task(multiple_outputs=False, doc_md="Lists the configurations, each of which is trained.")
     def configure() -> list[Any]:
@@ -258,31 +239,21 @@ with DAG(
         doc_md="Measures the predictions and writes metrics.json and summary.json.",
     )
     def evaluate(preprocessed: Reference, predicted: Reference) -> dict[str, Any]:
-        from matinee.workflow.evaluate import evaluate
-        from matinee.workflow.reuse import remember
+        from matinee.workflow.stages import evaluate_and_remember
 
         context = get_current_context()
         ti = context["ti"]
         with step():
             settings = settings_in(context)
-            model = trained(ti)
-            made = {"preprocess": preprocessed, "train": model}
-            reused = {
-                name: outputs["reused_from"]
-                for name, outputs in made.items()
-                if "reused_from" in outputs
-            }
-            if "train" not in reused:
-                key = ti.xcom_pull(task_ids="preprocess", key=TRAINED_BY)
-                remember(settings, preprocessed["run"], "train", key, model)
             inputs = {
                 "preprocessed": preprocessed,
                 # Not as an argument: a branch skips what follows it at once but for its choice.
                 "prepared": ti.xcom_pull(task_ids="branch", key=PREPARED),
-                "trained": model,
+                "trained": trained(ti),
                 "predictions": predicted["Transform"]["TransformOutput"]["S3OutputPath"],
             }
-            return {**evaluate(settings, inputs), "reused": reused}
+            key = ti.xcom_pull(task_ids="preprocess", key=TRAINED_BY)
+            return dict(evaluate_and_remember(settings, inputs, key))
 
     @task(
         multiple_outputs=False,
@@ -394,7 +365,7 @@ with DAG(
     def report(started: Reference) -> dict[str, Any]:
         from matinee.workflow.decision import decision_uri
         from matinee.workflow.report import write_report
-        from matinee.workflow.steps import together
+        from matinee.workflow.steps import ORDER, in_order
 
         context = get_current_context()
         ti = context["ti"]
@@ -403,18 +374,17 @@ with DAG(
             evaluated = ti.xcom_pull(task_ids="evaluate")
             if evaluated is None:
                 raise AirflowSkipException("nothing was evaluated")
-            told = {name: ti.xcom_pull(task_ids=[name], key=STEP) for name in ORDER}
+            told = {
+                name: [step for step in ti.xcom_pull(task_ids=[name], key=STEP) if step is not None]
+                for name in ORDER
+            }
             decided = ti.xcom_pull(task_ids="gate", key=GATED) is not None
             inputs = {
                 "run": started["run"],
                 "summary": evaluated["summary"],
                 "checks": ti.xcom_pull(task_ids="check")["checks"],
                 "decision": decision_uri(settings, started["run"]) if decided else None,
-                "steps": [
-                    together(name, steps)
-                    for name, of_task in told.items()
-                    if (steps := [step for step in of_task if step is not None])
-                ],
+                "steps": in_order(told),
             }
             return dict(write_report(settings, inputs))
 

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+import boto3
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -156,6 +157,26 @@ def profile_in_service(objects: Objects, sagemaker: Any, endpoint: str) -> str |
         return None
     uri = f"{run.summary['settings']['output']}/{run.name}/profile.json"
     return uri if objects.exists(uri) else None
+
+
+def is_due(settings: Settings, preprocessed: Preprocessed) -> bool:
+    """Write the profile of a run's ratings and say whether they are to be trained on.
+
+    Parameters
+    ----------
+    settings : Settings
+    preprocessed : Preprocessed
+
+    Raises
+    ------
+    ObjectsError, PublishError
+        As of `write_profile`, `profile_in_service` and `detect_drift`.
+    """
+    write_profile(settings, {"preprocessed": preprocessed})
+    if settings.retrain == "always":
+        return True
+    profile = profile_in_service(Objects(), boto3.client("sagemaker"), settings.endpoint)
+    return detect_drift(settings, {"preprocessed": preprocessed, "profile": profile})["drifted"]
 
 
 def population_stability_index(now: ArrayLike, then: ArrayLike) -> float:

@@ -272,21 +272,21 @@ def package_before(sagemaker: Any, model_package: str) -> str | None:
 def hosting(settings: Settings) -> Hosting:
     """Return what a run's parameters say of the endpoint."""
     return Hosting(
-        _role_arn(settings.role), settings.endpoint_instance_type, settings.endpoint_instance_count
+        role_arn(settings.role), settings.endpoint_instance_type, settings.endpoint_instance_count
     )
 
 
-def _package_of(model: dict[str, Any]) -> str | None:
-    package: str | None = model.get("PrimaryContainer", {}).get("ModelPackageName")
-    return package
-
-
-def _role_arn(role: str) -> str:
+def role_arn(role: str) -> str:
     """Return the ARN of a role given by name or ARN."""
     if role.startswith("arn:"):
         return role
     found: str = boto3.client("iam").get_role(RoleName=role.rpartition("/")[2])["Role"]["Arn"]
     return found
+
+
+def _package_of(model: dict[str, Any]) -> str | None:
+    package: str | None = model.get("PrimaryContainer", {}).get("ModelPackageName")
+    return package
 
 
 @contextmanager

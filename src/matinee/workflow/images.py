@@ -6,7 +6,10 @@ the table.
 
 from __future__ import annotations
 
+import boto3
+
 from matinee.workflow.errors import SettingsError
+from matinee.workflow.settings import Settings
 
 ACCOUNTS = {
     "af-south-1": "455444449433",
@@ -82,3 +85,14 @@ def factorization_machines(region: str | None) -> str:
         (domain for start, domain in _DOMAINS.items() if region.startswith(start)), "amazonaws.com"
     )
     return f"{account}.dkr.ecr.{region}.{domain}/factorization-machines:1"
+
+
+def image_of(settings: Settings) -> str:
+    """Return the URI of a run's image: its own, or the algorithm's in the AWS clients' region.
+
+    Raises
+    ------
+    SettingsError
+        As of `factorization_machines`.
+    """
+    return settings.image or factorization_machines(boto3.session.Session().region_name)

@@ -5,13 +5,32 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # It loads what draws charts.
     from matinee.workflow.report import Step
+
+# In which the report names them.
+ORDER = [
+    "preprocess",
+    "check",
+    "drift",
+    "prepare",
+    "train",
+    "train_each",
+    "tune",
+    "choose",
+    "predict",
+    "evaluate",
+    "recommend",
+    "register",
+    "gate",
+    "deploy",
+    "reject",
+]
 
 
 @contextmanager
@@ -45,3 +64,8 @@ def together(name: str, steps: Sequence[Step]) -> Step:
         "seconds": sum(step["seconds"] for step in steps),
         "peak_memory_mb": max(peaks, default=None),
     }
+
+
+def in_order(told: Mapping[str, Sequence[Step]]) -> list[Step]:
+    """Return a run's steps as the report names them, from the instances of each by its name."""
+    return [together(name, told[name]) for name in ORDER if told.get(name)]
