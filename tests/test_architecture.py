@@ -19,11 +19,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sagemaker": set(),
     "workflow": {"fm", "recordio"},
     "dags": {"workflow"},
+    "stepfunctions": {"workflow"},
     "datasets": {"workflow"},
     "explorer": {"sagemaker", "workflow"},
     "stack": {"dags"},
     "cloud": {"stack", "workflow"},
-    "cli": {"cloud", "dags", "datasets", "stack", "workflow"},
+    "cli": {"cloud", "dags", "datasets", "stack", "stepfunctions", "workflow"},
 }
 # What a wing's users have not installed, or what takes long to load (Numba: the kernels' compiler,
 # loaded when there is something to compile): importing the wing loads none of it.

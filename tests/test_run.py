@@ -163,6 +163,20 @@ def test_a_run_ends_in_recommendations(home: Path, ratings: Path) -> None:
     assert "Decision: approved" in report.read_text()
 
 
+def test_the_state_machine_takes_up_what_the_dag_has_made(home: Path, ratings: Path) -> None:
+    more = ("--set", "epochs=3", "--set", "publish=false")
+    done = matinee(home, "stepfunctions", "run", "--ratings", str(ratings), *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for state in ("Data", "CreateModel", "Predict", "Publish", "CleanUp"):
+        assert f"{state:<12} success" in done.stdout
+    assert "Train" not in done.stdout
+    for step in ("preprocess", "train"):
+        assert f"{step} was not done again: it is that of run matinee-" in done.stdout
+    assert "Errors on" in done.stdout
+    assert "is stopped" not in done.stdout, "the stack was up before"
+    assert len([*(home / "reports").iterdir()]) == 2
+
+
 def test_there_is_nothing_to_go_back_to_before_the_second_model(home: Path) -> None:
     done = matinee(home, "rollback")
     assert done.returncode == 1

@@ -14,6 +14,7 @@ from matinee.workflow.requests import job_name
 from matinee.workflow.settings import run_name
 from tests.conftest import AWS, ObjectStore
 from tests.dags.conftest import Drive
+from tests.stepfunctions import machine
 from tests.workflow.conftest import as_csv, grid
 
 Runs = dict[str, dict[str, Any]]
@@ -90,17 +91,23 @@ def left_running(aws: AWS, bucket: str) -> str:
     return name
 
 
+def conf(name: str, bucket: str) -> dict[str, Any]:
+    """Return the parameters of one of `RUNS`."""
+    values = {"ratings": "good.csv", "output": f"s3://{bucket}/runs", **SMALL, **RUNS[name]}
+    values |= {"endpoint": bucket, "model_package_group": bucket}
+    return values | {"ratings": f"s3://{bucket}/{values['ratings']}"}
+
+
 @pytest.fixture(scope="module")
 def runs(drive: Drive, aws: AWS, bucket: str, left_running: str) -> Runs:
     """Do all of `RUNS`."""
     del left_running
-    confs = []
-    for number, more in enumerate(RUNS.values()):
-        conf = {"ratings": "good.csv", "output": f"s3://{bucket}/runs", **SMALL, **more}
-        conf |= {"endpoint": bucket, "model_package_group": bucket}
-        conf["ratings"] = f"s3://{bucket}/{conf['ratings']}"
-        conf["run_after"] = (START + timedelta(days=number)).isoformat()
-        confs.append(json.dumps(conf))
+    confs = [
+        json.dumps(
+            {**conf(name, bucket), "run_after": (START + timedelta(days=number)).isoformat()}
+        )
+        for number, name in enumerate(RUNS)
+    ]
     console = {"AIRFLOW__MATINEE__CONSOLE": CONSOLE}
     answers = drive("run", *confs, more={**aws.environment, **console})
     return dict(zip(RUNS, answers, strict=True))
@@ -341,6 +348,25 @@ def test_only_drifted_ratings_are_trained_on_where_asked(
     assert done["tasks"]["train_each"] == "success"
     found = json.loads(written(aws, bucket, run_name(done["run_id"]))["drift.json"])
     assert any("mean of the stars" in reason for reason in found["reasons"])
+
+
+@pytest.mark.parametrize("name", ["train", "drifted"])
+def test_the_state_machine_makes_the_same_model_of_the_same_parameters(
+    runs: Runs, aws: AWS, bucket: str, name: str
+) -> None:
+    # Under another folder, where there is nothing to be reused.
+    parameters = {**conf(name, bucket), "output": f"s3://{bucket}/machine", "publish": False}
+    done = machine.execute(aws, bucket, **parameters)
+    assert done.end["status"] == "SUCCEEDED", done.reason
+    assert machine.handed_on(aws, bucket, done.run, "published")["evaluated"]["reused"] == {}
+    of_dag = written(aws, bucket, run_name(runs[name]["run_id"]))
+    of_machine = machine.written(aws, f"s3://{bucket}/machine/{done.run}")
+    assert json.loads(of_machine["metrics.json"]) == json.loads(of_dag["metrics.json"])
+    models = [
+        next(body for key, body in sorted(objects.items()) if key.endswith("model.tar.gz"))
+        for objects in (of_machine, of_dag)
+    ]
+    assert models[0] == models[1]
 
 
 def test_a_failed_task_tells_its_reason_in_one_line(runs: Runs) -> None:

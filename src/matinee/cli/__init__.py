@@ -1,4 +1,4 @@
-"""The front door: the local stack, its data and runs, and `matinee cloud`, stacks on AWS.
+"""The front door: the local stack, its data and runs, the state machine, and stacks on AWS.
 
 Each module holds the commands of one noun. What a user can mend ends as one line on the error
 stream and exit code 1, never as a traceback.
@@ -6,6 +6,7 @@ stream and exit code 1, never as a traceback.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from matinee.cli import data, recommend, rollback, run, stack
 from matinee.datasets.movielens import DatasetError
 from matinee.stack.airflow_api import AirflowError
 from matinee.stack.errors import StackError
+from matinee.stepfunctions.errors import InterpreterError
 from matinee.workflow.errors import WorkflowError
 
 KNOWN = (
@@ -24,6 +26,7 @@ KNOWN = (
     BotoCoreError,
     ClientError,
     DatasetError,
+    InterpreterError,
     StackError,
     WorkflowError,
 )
@@ -41,8 +44,8 @@ class _Front(click.Group):
             ) from error
 
 
-class _Cloud(click.Group):
-    """`matinee cloud`, whose module is imported when it is asked for: others start without it."""
+class _Later(click.Group):
+    """A group whose module is imported when it is asked for: other commands start without it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return self._group().list_commands(ctx)
@@ -50,11 +53,9 @@ class _Cloud(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return self._group().get_command(ctx, cmd_name)
 
-    @staticmethod
-    def _group() -> click.Group:
-        from matinee.cli.cloud import cloud
-
-        return cloud
+    def _group(self) -> click.Group:
+        group: click.Group = getattr(import_module(f"matinee.cli.{self.name}"), str(self.name))
+        return group
 
 
 @click.group(cls=_Front, context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,4 +84,5 @@ main.add_command(data.data)
 main.add_command(run.run)
 main.add_command(recommend.recommend)
 main.add_command(rollback.rollback)
-main.add_command(_Cloud("cloud", help="A stack on AWS: the same workflow with Amazon's SageMaker."))
+main.add_command(_Later("cloud", help="A stack on AWS: the same workflow with Amazon's SageMaker."))
+main.add_command(_Later("stepfunctions", help="The workflow as a state machine."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from matinee.cli.watch import Place
 from matinee.stack.airflow import DAG_ID
 from matinee.workflow.objects import Objects
 
-__all__ = ["Place", "begin", "follow"]
+__all__ = ["Place", "begin", "follow", "show_results"]
 
 
 def begin(place: Place, conf: Mapping[str, Any], screen: Console) -> str:
@@ -60,6 +61,33 @@ def follow(
     if not ended_well:
         watch.show_failures(place, run_id, tasks, screen)
     objects = Objects(place.s3)
+    show_results(objects, place.reports, started, evaluated, reported, screen)
+    say(screen, f"{'task logs':<12} {place.logs}/dag_id={DAG_ID}/run_id={run_id}")
+    return ended_well
+
+
+def show_results(
+    objects: Objects,
+    reports: Path,
+    started: Mapping[str, Any] | None,
+    evaluated: Mapping[str, Any] | None,
+    reported: Mapping[str, Any] | None,
+    screen: Console,
+) -> None:
+    """Show what a run came to, as far as it came.
+
+    Parameters
+    ----------
+    objects
+        The S3 that it wrote to.
+    reports
+        Where a copy of its report goes.
+    started
+        `folder`, the URI of the run's folder.
+    evaluated, reported
+        What `evaluate` and `report` returned.
+    screen
+    """
     if evaluated is not None:
         summary.show(objects.read_json(evaluated["summary"]), screen)
         for step, earlier in evaluated["reused"].items():
@@ -69,12 +97,10 @@ def follow(
         if decision in objects.list(started["folder"]):
             summary.show_decision(objects.read_json(decision), screen)
     if reported is not None:
-        copy = place.reports / f"{reported['run']}.html"
+        copy = reports / f"{reported['run']}.html"
         copy.parent.mkdir(parents=True, exist_ok=True)
         objects.download(reported["report"], copy)
         say(screen, f"{'report':<12} {copy}")
-    say(screen, f"{'task logs':<12} {place.logs}/dag_id={DAG_ID}/run_id={run_id}")
-    return ended_well
 
 
 def _page(place: Place, run_id: str) -> str:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from matinee.cli.board import Board, Mark
 from matinee.cli.screen import console, say
 from matinee.stack.airflow_api import USER
 from matinee.stack.home import Home
+from matinee.stack.service import Service
 from matinee.stack.stack import Event, Phase, Stack
 
 SERVICES = ("seaweedfs", "sagemaker", "airflow")
@@ -66,10 +67,10 @@ def say_waiting(screen: Console) -> Callable[[str], None]:
     )
 
 
-def start(stack: Stack, screen: Console) -> list[str]:
-    """Start a stack with progress on the screen; return the services that were started."""
+def start(stack: Stack, screen: Console, services: Sequence[Service] | None = None) -> list[str]:
+    """Start a stack, or some of it, with progress; return the services that were started."""
     with observer(screen) as show:
-        return stack.up(show, say_waiting(screen))
+        return stack.up(show, say_waiting(screen), services)
 
 
 def stop(stack: Stack, screen: Console) -> None:

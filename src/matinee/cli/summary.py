@@ -41,9 +41,11 @@ def show_decision(decision: Mapping[str, Any], screen: Console) -> None:
         say(screen, f"endpoint {decision['endpoint']} serves it")
 
 
-def show_seconds(tasks: Sequence[Mapping[str, Any]], screen: Console) -> None:
+def show_seconds(
+    tasks: Sequence[Mapping[str, Any]], screen: Console, *, noun: str = "task"
+) -> None:
     """Print how long each task took, last try only."""
-    seconds = headed("Tasks", "task", "state", ">seconds")
+    seconds = headed(f"{noun.capitalize()}s", noun, "state", ">seconds")
     for instance in tasks:
         duration = instance["duration"]
         took = f"{duration:.1f}" if duration else ""

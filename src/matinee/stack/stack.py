@@ -131,7 +131,12 @@ class Stack:
         endpoint = self.seaweedfs.address if service == "s3" else self.sagemaker.address
         return client(service, endpoint, self.home.credentials)
 
-    def up(self, observe: Observer, on_wait: Callable[[str], None]) -> list[str]:
+    def up(
+        self,
+        observe: Observer,
+        on_wait: Callable[[str], None],
+        services: Sequence[Service] | None = None,
+    ) -> list[str]:
         """Start what is not running and return when all of it is ready.
 
         Parameters
@@ -140,6 +145,8 @@ class Stack:
             Told of each change.
         on_wait
             Told the pid of another command that holds the lock.
+        services
+            Those that are needed, in the order of `services`; None: all.
 
         Returns
         -------
@@ -154,13 +161,14 @@ class Stack:
             When a service ends or is not ready in time; what this call started is stopped then.
         """
         with self.home.lock(on_wait):
-            dead = [service for service in self.services if self._process(service) is None]
+            needed = self.services if services is None else services
+            dead = [service for service in needed if self._process(service) is None]
             for service in dead:
                 self._clear_away(service)
             for service in dead:
                 self._require_ports(service)
             try:
-                self._start_and_wait(dead, observe)
+                self._start_and_wait(needed, dead, observe)
             except BaseException:
                 for service in reversed(dead):
                     self._stop(service, observe)
@@ -187,14 +195,16 @@ class Stack:
         """Ask every service how it is."""
         return [self._status(service) for service in self.services]
 
-    def _start_and_wait(self, dead: Sequence[Service], observe: Observer) -> None:
+    def _start_and_wait(
+        self, needed: Sequence[Service], dead: Sequence[Service], observe: Observer
+    ) -> None:
         began = time.monotonic()
         # The local SageMaker takes up interrupted jobs as it starts, and needs S3 for that.
         later = [service for service in dead if service is self.sagemaker]
         for service in dead:
             if service not in later:
                 self._start(service, observe)
-        waiting = [service for service in self.services if service not in later]
+        waiting = [service for service in needed if service not in later]
         shown: dict[str, str] = {}
         while waiting:
             for service in waiting.copy():

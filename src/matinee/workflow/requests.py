@@ -22,7 +22,7 @@ JSON = "application/json"
 OBJECTIVE = "test:rmse"
 
 
-def job_name(run: str, job: str, attempt: int) -> str:
+def job_name(run: str, job: str, attempt: int | str) -> str:
     """Name a job of a run; another attempt has another name, so that a retry never collides.
 
     Parameters
@@ -31,8 +31,8 @@ def job_name(run: str, job: str, attempt: int) -> str:
         The run's name.
     job : str
         "train", "tune", "predict", or "train-0" and so on of several configurations.
-    attempt : int
-        The orchestrator's try number, from 1.
+    attempt : int or str
+        The orchestrator's try number, from 1, or what stands for it in a pattern.
     """
     return f"{run}-{job}-{attempt}"
 

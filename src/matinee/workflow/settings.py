@@ -25,6 +25,13 @@ from matinee.workflow.hyperparameters import (
 )
 from matinee.workflow.parameters import OF_TIME, PARAMETERS, refuse, validate
 
+# What a state machine has no state for.
+_OF_AIRFLOW = {
+    "approval": ("person", "a person is asked on Airflow's pages"),
+    "deferrable": (True, "it is Airflow's triggerer that would wait"),
+    "engine": ("spark", "its jobs have no Spark; duckdb and athena need none"),
+}
+
 
 def run_name(run_id: str) -> str:
     """Name a run, from the id that the orchestrator gave it.
@@ -141,7 +148,23 @@ class Settings:
             Naming the path.
         """
         if self.ratings.startswith("/"):
-            refuse([f"ratings {self.ratings!r} is a file: an Airflow task reads s3:// alone"])
+            refuse([f"ratings {self.ratings!r} is a file: this run reads s3:// alone"])
+
+    def refuse_what_is_airflows(self) -> None:
+        """Refuse what a run needs Airflow for, or the Spark that a worker of it may have.
+
+        Raises
+        ------
+        SettingsError
+            Naming the parameters, and why.
+        """
+        refuse(
+            [
+                f"{name} {value!r} cannot be had of a state machine: {reason}"
+                for name, (value, reason) in _OF_AIRFLOW.items()
+                if getattr(self, name) == value
+            ]
+        )
 
     @property
     def is_bayesian(self) -> bool:
