@@ -139,6 +139,12 @@ def test_up_leaves_what_is_up(stack: SmallStack, audience: Audience) -> None:
     assert pid_of(stack, "seaweedfs") == before
 
 
+def test_up_starts_no_more_than_what_is_needed(stack: SmallStack, tmp_path: Path) -> None:
+    stack.added = (Script(tmp_path / "script", "raise SystemExit('no luck')"),)
+    assert stack.up(nobody, nobody, (stack.seaweedfs,)) == []
+    assert stack.home.record("script") is None
+
+
 def test_a_killed_service_is_started_again_with_its_data(stack: SmallStack) -> None:
     stack.client("s3").put_object(Bucket="matinee", Key="kept", Body=b"5")
     before = pid_of(stack, "seaweedfs")
