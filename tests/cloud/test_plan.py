@@ -57,6 +57,18 @@ def test_where_there_is_nothing_everything_is_made(stack: Stack) -> None:
     assert (found.changed, found.kept, found.removed) == ({}, {}, {})
 
 
+def test_a_stack_that_was_never_created_is_made_whole(stack: Stack) -> None:
+    stack.client.create_change_set(
+        StackName=NAME,
+        ChangeSetName="by-hand",
+        ChangeSetType="CREATE",
+        TemplateBody=template().text,
+    )
+    described = stack.describe()
+    assert described is not None
+    assert set(plan(template(), {}, stack, described).made) == {"Logs", "Topic"}
+
+
 def test_what_changes_is_what_is_written_differently_or_leads_to_it(stack: Stack) -> None:
     stack.client.create_stack(
         StackName=NAME,

@@ -20,12 +20,10 @@ from matinee.cloud.account import Account
 from matinee.cloud.bundle import Bundle
 from matinee.cloud.errors import AWSStackError
 from matinee.cloud.install_log import last_lines
-from matinee.cloud.stack import POLL_S, TAG, Described, Event, Stack
+from matinee.cloud.stack import NEVER_CREATED, POLL_S, TAG, Described, Event, Stack
 from matinee.cloud.template import CODE_VERSION, Template
 
 _CAPABILITIES = ["CAPABILITY_IAM"]
-# Nothing of it ever worked: a stack that could not be created can only be removed.
-_NEVER_CREATED = {"REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 
 
@@ -253,7 +251,7 @@ def settle(stack: Stack, reporter: Reporter) -> Described | None:
         if status in tried:
             break
         tried.add(status)
-        if status in _NEVER_CREATED:
+        if status in NEVER_CREATED:
             reporter.say(f"stack {stack.name} is {status}, never created: removing it")
             action = _call(stack.client.delete_stack, StackName=described.id)
         elif status == "UPDATE_ROLLBACK_FAILED":

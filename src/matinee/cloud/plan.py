@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from matinee.cloud.stack import Described, Stack
+from matinee.cloud.stack import NEVER_CREATED, Described, Stack
 from matinee.cloud.template import Template, references
 
 
@@ -36,9 +36,9 @@ def plan(
         Its parameters, the code's version among them; the others stay as they are.
     stack
     described
-        The stack as it is; None if there is none.
+        The stack as it is; None if there is none. One that was never created is removed first.
     """
-    if described is None:
+    if described is None or described.status in NEVER_CREATED:
         wanted = template.resources(chosen)
         return Plan({name: str(each["Type"]) for name, each in wanted.items()}, {}, {}, {})
     body = stack.template()

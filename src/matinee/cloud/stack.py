@@ -19,6 +19,10 @@ from matinee.cloud.template import Kind
 
 POLL_S: Final = 3.0
 TAG: Final = "matinee"
+# Nothing of it ever worked: a stack that could not be created can only be removed.
+NEVER_CREATED: Final = {
+    "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED",
+}  # fmt: skip
 _STACK = "AWS::CloudFormation::Stack"
 _BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"}
 # Others were given up because of the first that failed.
