@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import matinee.dags
+from matinee.dags.schemas import declared
 from matinee.workflow.parameters import PARAMETERS
 from tests.dags.conftest import Drive
 
@@ -148,7 +149,7 @@ def test_the_trigger_form_is_the_table_of_parameters(dag: dict[str, Any]) -> Non
         name: {
             "default": parameter.default,
             "help": parameter.help,
-            "schema": {**parameter.schema, "section": parameter.section},
+            "schema": {**declared(parameter.schema), "section": parameter.section},
         }
         for name, parameter in PARAMETERS.items()
     }

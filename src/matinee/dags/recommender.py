@@ -53,6 +53,7 @@ from matinee.dags.job_tasks import (
 )
 from matinee.dags.links import ConsoleLink, tell_page
 from matinee.dags.person import APPROVE, REJECT, answer_of, question
+from matinee.dags.schemas import declared
 from matinee.workflow.parameters import PARAMETERS
 
 # What another task returned when the task runs, a reference to it when the file is parsed.
@@ -109,7 +110,7 @@ with DAG(
             default_of(parameter),
             description=parameter.help,
             section=parameter.section,
-            **parameter.schema,
+            **declared(parameter.schema),
         )
         for name, parameter in PARAMETERS.items()
     },
