@@ -38,14 +38,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# Their tests share preparations of minutes, longest first.
+# Modules of long tests, or of tests that share long preparations; about the longest first.
 LONG = (
-    "test_run.py",
     "dags/test_runs.py",
+    "test_run.py",
     "contract/test_sdks.py",
     "sagemaker/jobs/cluster/test_ray_compute.py",
     "workflow/test_engines.py",
+    "stepfunctions/test_runs.py",
     "workflow/test_spark_prepare.py",
+    "cloud/test_templates.py",
+    "cloud/test_security.py",
     "notebooks/test_sagemaker_sdk.py",
     "faults/test_sweep.py",
     "faults/test_kill.py",
