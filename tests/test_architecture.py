@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasets": {"workflow"},
     "explorer": {"sagemaker", "workflow"},
     "stack": {"dags"},
-    "cloud": {"stack", "workflow"},
+    "cloud": {"stack", "stepfunctions", "workflow"},
     "cli": {"cloud", "dags", "datasets", "stack", "stepfunctions", "workflow"},
 }
 # What a wing's users have not installed, or what takes long to load (Numba: the kernels' compiler,

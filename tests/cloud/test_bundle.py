@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from matinee.cloud.bundle import CHECKOUT, Bundle
 from matinee.cloud.errors import BundleError
 from matinee.cloud.template import Kind
+from matinee.stepfunctions.definition import definition
 
 
 def test_the_version_is_the_content_s() -> None:
@@ -24,9 +26,10 @@ def test_an_instance_gets_the_wheel_and_what_is_locked() -> None:
     bundle = Bundle.build(Kind.EC2, "")
     assert bundle == Bundle.build(Kind.EC2, "")
     (wheel,) = [name for name in bundle.files if name.endswith(".whl")]
-    assert set(bundle.files) - {"state-machine.json"} == {
-        wheel, "constraints.txt", "glue/matinee.zip", "glue/preprocess.py",
+    assert set(bundle.files) == {
+        wheel, "state-machine.json", "constraints.txt", "glue/matinee.zip", "glue/preprocess.py",
     }  # fmt: skip
+    assert json.loads(bundle.files["state-machine.json"]) == definition()
     assert bundle.files["glue/matinee.zip"] == bundle.files[wheel]
     with zipfile.ZipFile(io.BytesIO(bundle.files[wheel])) as archive:
         path = "matinee/cloud/bundle.py"

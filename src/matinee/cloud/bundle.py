@@ -9,8 +9,6 @@ lock file.
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -19,11 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import matinee
 from matinee.cloud.errors import BundleError
 from matinee.cloud.template import Kind
+from matinee.stepfunctions.definition import definition
 
 CHECKOUT = Path(matinee.__file__).parents[2]
 # Of MWAA's images of Airflow 3.
@@ -96,8 +95,8 @@ class Bundle:
             files["glue/preprocess.py"] = script.read_bytes()
             # A wheel is a zip file, and Glue reads zip files by that name.
             files["glue/matinee.zip"] = wheel.read_bytes()
-        machine = _state_machine()
-        return cls(files if machine is None else {**files, "state-machine.json": machine})
+        files["state-machine.json"] = json.dumps(definition(), indent=2).encode()
+        return cls(files)
 
 
 def _wheel(checkout: Path, folder: Path) -> Path:
@@ -124,15 +123,6 @@ def _requirements(wheel: str, airflow_version: str) -> bytes:
     )
     lines = [f'--constraint "{constraints}"', f"matinee[workflow] @ file://{_MWAA_DAGS}/{wheel}"]
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _state_machine() -> bytes | None:
-    """Return the workflow as a state machine; None as long as matinee has none."""
-    if importlib.util.find_spec("matinee.stepfunctions") is None:
-        return None
-    module = importlib.import_module("matinee.stepfunctions.definition")
-    definition: dict[str, Any] = module.definition()
-    return json.dumps(definition, indent=2).encode()
 
 
 def _uv(checkout: Path, *arguments: str) -> None:
