@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from matinee.sagemaker.access.policies import Decision, evaluate, read_identity_policy
+from matinee.stepfunctions.definition import SUBSTITUTIONS, definition, undecided
 from tests.cloud.rendering import ACCOUNT, VALUES, rendered
 from tests.cloud.templates import NAMES, Template, as_list
 
@@ -89,7 +90,7 @@ def asked(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def test_the_state_machine_may_do_what_its_states_ask_for_and_no_more(template: Template) -> None:
-    machine = pytest.importorskip("matinee.stepfunctions.definition").definition()
+    machine = definition()
     documents = rendered([*template.policies_of("MachineRole").values()], {})
     needed = {each for state in states(machine) if "Resource" in state for each in asked(state)}
     assert [each for each in sorted(needed) if not allowed(documents, *each)] == []
@@ -114,9 +115,12 @@ def test_the_state_machine_may_do_nothing_to_what_is_not_matinees(template: Temp
 
 
 def test_the_state_machine_is_told_what_its_definition_leaves_open(template: Template) -> None:
-    module = pytest.importorskip("matinee.stepfunctions.definition")
     (machine,) = template.of_type("AWS::StepFunctions::StateMachine").values()
-    assert set(machine["DefinitionSubstitutions"]) == set(module.SUBSTITUTIONS)
+    told = machine["DefinitionSubstitutions"]
+    assert set(told) == set(SUBSTITUTIONS)
+    for name, value in undecided().items():
+        if "Fn::If" in told[name]:
+            assert told[name]["Fn::If"][2] == value
 
 
 @pytest.mark.parametrize(

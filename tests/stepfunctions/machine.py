@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from matinee.stepfunctions.definition import definition, substituted
+from matinee.stepfunctions.definition import definition, substituted, undecided
 from matinee.stepfunctions.execution import Execution, folder, reason
 from tests.conftest import AWS
 
@@ -43,6 +43,7 @@ def machine(bucket: str) -> str:
     return substituted(
         definition(),
         {
+            **undecided(),
             "SageMakerRoleArn": ROLE,
             "WorkflowImage": "matinee-python",
             "Partition": "aws",

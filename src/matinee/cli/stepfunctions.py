@@ -24,13 +24,14 @@ from matinee.cli.stack import open_stack, start, stop
 from matinee.stack.service import base_environment
 from matinee.stack.stack import BUCKET, Stack
 from matinee.stepfunctions.definition import definition as state_machine
-from matinee.stepfunctions.definition import substituted
+from matinee.stepfunctions.definition import substituted, undecided
 from matinee.stepfunctions.execution import Execution, folder, reason
 from matinee.workflow.objects import Objects
 from matinee.workflow.settings import Settings
 
 # What the local stack has for what a deployment knows.
 LOCAL = {
+    **undecided(),
     "SageMakerRoleArn": "arn:aws:iam::000000000000:role/matinee-sagemaker",
     "WorkflowImage": "matinee-python",
     "Partition": "aws",

@@ -20,7 +20,17 @@ from matinee.workflow.prepare import Prepared
 from matinee.workflow.requests import job_name
 from matinee.workflow.settings import Settings
 
-SUBSTITUTIONS = ("SageMakerRoleArn", "WorkflowImage", "Partition", "Bucket")
+# Of the parameters that a deployment has its own defaults for, the substitution that names it.
+DEPLOYED = {
+    "role": "SageMakerRoleArn",
+    "endpoint": "Recommender",
+    "model_package_group": "Recommender",
+    "engine": "Engine",
+    "athena_database": "AthenaDatabase",
+    "athena_workgroup": "AthenaWorkgroup",
+    "glue_job": "GlueJob",
+}
+SUBSTITUTIONS = ("WorkflowImage", "Partition", "Bucket", *dict.fromkeys(DEPLOYED.values()))
 # Where the jobs of an execution hand things on, below the bucket.
 FOLDER = "executions"
 # Of the processing jobs: memory for some ten million ratings, and disk for their files.
@@ -80,6 +90,11 @@ def substituted(document: Mapping[str, Any], values: Mapping[str, str]) -> str:
     return _SUBSTITUTION.sub(lambda found: json.dumps(values[found[1]])[1:-1], text)
 
 
+def undecided() -> dict[str, str]:
+    """Return the values of a deployment that leaves the workflow its own defaults."""
+    return {value: str(PARAMETERS[name].default) for name, value in DEPLOYED.items()}
+
+
 def _states() -> dict[str, State]:
     train, tune, configure, predict = _fields()
     return {
@@ -93,7 +108,7 @@ def _states() -> dict[str, State]:
                 ),
                 "defaults": {
                     **{name: _in_bucket(name) for name in ("ratings", "output")},
-                    "role": "${SageMakerRoleArn}",
+                    **{name: f"${{{value}}}" for name, value in DEPLOYED.items()},
                 },
                 "given.$": "$.parameters",
             },
