@@ -66,11 +66,19 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def install(
-    machine: Machine, told: dict[str, str], environment: dict[str, str]
+    machine: Machine, bucket: str, told: dict[str, str], environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run the template's script, with these of its first lines replaced."""
+    """Run the template's script of a stack with this bucket, with these of its lines replaced."""
     script = Template("airflow-ec2.yaml").install_script(
-        {"AWS::Region": REGION, "AWS::StackName": "test", "AWS::Partition": "aws"}
+        {
+            "AWS::Region": REGION,
+            "AWS::StackName": "test",
+            "AWS::Partition": "aws",
+            "Bucket": bucket,
+            "Engine": "duckdb",
+            "Recommender": "recommender",
+            "SageMakerRole.Arn": "arn:aws:iam::000000000000:role/matinee-sagemaker",
+        }
     )
     head, _, rest = script.partition("set -euo pipefail\n")
     head += "".join(f"export {name}='{value}'\n" for name, value in told.items())
@@ -141,7 +149,7 @@ def test_the_script_ends_in_an_airflow_that_works(
         }
         indexes = {name: os.environ[name] for name in os.environ if name.startswith("PIP_")}
         clients = clients_environment(aws, emulator)
-        done = install(machine, told, {**indexes, "PIP_CACHE_DIR": str(cache), **clients})
+        done = install(machine, bucket, told, {**indexes, "PIP_CACHE_DIR": str(cache), **clients})
         logs = machine.root / "var/log/matinee"
         assert done.returncode == 0, [path.read_text()[-3000:] for path in logs.iterdir()]
         assert machine.signals == [
@@ -154,9 +162,8 @@ def test_the_script_ends_in_an_airflow_that_works(
             assert dag is not None
             assert str(machine.root / "opt/matinee/venv") in dag["fileloc"]
             conf = {
-                "ratings": f"s3://{bucket}/ratings.csv", "output": f"s3://{bucket}/runs",
+                "ratings": f"s3://{bucket}/ratings.csv",
                 "num_factors": 2, "epochs": 2, "check_interval": 0.2, "publish": False,
-                "role": "arn:aws:iam::000000000000:role/matinee-sagemaker",
             }  # fmt: skip
             run = api.trigger(DAG_ID, conf)
             assert follow(api, run) == "success", api.task_instances(DAG_ID, run)
@@ -170,7 +177,7 @@ def test_what_fails_is_told_to_the_stack_at_once(
     machine: Machine, aws: AWS, emulator: Emulator, bucket: str
 ) -> None:
     told = {"MATINEE_CODE": f"s3://{bucket}/code/none"}
-    done = install(machine, told, clients_environment(aws, emulator))
+    done = install(machine, bucket, told, clients_environment(aws, emulator))
     assert done.returncode != 0
     assert machine.signals == [
         f"--exit-code {done.returncode} --stack test --resource Instances --region {REGION}"
