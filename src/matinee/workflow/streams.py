@@ -22,7 +22,7 @@ import pyarrow as pa
 from isal import igzip, igzip_lib
 
 # A row longer than this is taken for a file without line ends.
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2 * 2**20
 _BLOCKS_AHEAD = 4
 _LONGEST_CHARACTER = 4
 _LOOK_S = 0.05

@@ -24,7 +24,7 @@ from matinee.workflow.settings import Settings
 from matinee.workflow.sources import Sources
 
 MEMORY_LIMIT = "2GB"
-_CHUNK_ROWS = 2**19
+_CHUNK_ROWS = 2**20
 _BATCH_ROWS = 2**17
 
 
