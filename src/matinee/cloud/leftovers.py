@@ -17,9 +17,9 @@ from botocore.exceptions import ClientError
 from matinee.cloud.account import Account
 from matinee.cloud.stack import POLL_S, Described
 from matinee.workflow.clean_up import KINDS, JobKind, tell_to_stop
+from matinee.workflow.register import GROUP_DESCRIPTION
 
 _JOBS_BEGIN_WITH = "matinee-"
-_GROUP = "Recommenders trained by matinee's workflow"
 # Those of a state machine come first: they might start the others.
 _ALL_KINDS = (JobKind("ProcessingJob", "list_processing_jobs", "stop_processing_job"), *KINDS)
 _DELETABLE = {"InService", "Failed", "OutOfService", "UpdateRollbackFailed"}
@@ -157,7 +157,7 @@ class Leftovers:
         ours = set(self._packages())
         for group in self._group_names():
             described = self._describe("model_package_group", "ModelPackageGroupName", group)
-            of_workflow = described.get("ModelPackageGroupDescription") == _GROUP
+            of_workflow = described.get("ModelPackageGroupDescription") == GROUP_DESCRIPTION
             if of_workflow and set(self._packages_of(group)) <= ours:
                 yield group
 

@@ -108,7 +108,7 @@ class Described:
         """Which of matinee's templates it was made from; None if of none."""
         if not self.description.startswith("matinee on AWS:"):
             return None
-        return Kind.MWAA if "EnvironmentClass" in self.parameters else Kind.EC2
+        return Kind.of(self.parameters)
 
 
 class Stack:

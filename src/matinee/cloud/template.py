@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -30,6 +30,11 @@ class Kind(StrEnum):
 
     EC2 = "ec2"
     MWAA = "mwaa"
+
+    @classmethod
+    def of(cls, parameters: Container[str]) -> Self:
+        """Return the kind of a stack or template, by the names of its parameters."""
+        return cls.MWAA if "EnvironmentClass" in parameters else cls.EC2
 
 
 class _Loader(yaml.SafeLoader):
@@ -78,7 +83,7 @@ class Template:
     @property
     def kind(self) -> Kind:
         """The kind of stack that it makes."""
-        return Kind.MWAA if "EnvironmentClass" in self.parameters else Kind.EC2
+        return Kind.of(self.parameters)
 
     @property
     def digest(self) -> str:

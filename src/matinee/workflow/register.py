@@ -27,6 +27,8 @@ from matinee.workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# By which a group is known for the workflow's.
+GROUP_DESCRIPTION = "Recommenders trained by matinee's workflow"
 _BLOCK_BYTES = 2**20
 # AWS's limit for the values of CustomerMetadataProperties.
 _LONGEST_VALUE = 256
@@ -147,7 +149,7 @@ def _create_group(sagemaker: Any, name: str) -> None:
     try:
         sagemaker.create_model_package_group(
             ModelPackageGroupName=name,
-            ModelPackageGroupDescription="Recommenders trained by matinee's workflow",
+            ModelPackageGroupDescription=GROUP_DESCRIPTION,
         )
     except ClientError as error:
         # Another run was a moment faster.
