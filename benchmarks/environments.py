@@ -51,12 +51,13 @@ def interpreter(peer: Peer, folder: Path) -> Path:
     """
     environment = folder.resolve() / "-".join([*peer.name.lower().split(), _PYTHON])
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(environment.with_name(f"{environment.name}.lock")):
+    with alone(environment.with_name(f"{environment.name}.lock")):
         return _installed(peer, environment)
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same lock waiting."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

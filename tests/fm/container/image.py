@@ -7,7 +7,6 @@ Not shown here: the base image (in its place stands this interpreter), Docker's 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,11 +15,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from benchmarks.environments import alone
 
 from tests.fm.container.processes import Job
 
@@ -107,7 +106,7 @@ class Image:
         """Carry out the build stage, unless what it is made of is what it was made of."""
         made_of, ready = _digest(), self.root / ".ready"
         self.root.mkdir(parents=True, exist_ok=True)
-        with _alone(self.root / ".lock"):
+        with alone(self.root / ".lock"):
             if ready.exists() and ready.read_text() == made_of:
                 return
             for name in ("base", "source", "matinee"):
@@ -185,10 +184,3 @@ def _digest() -> str:
         if path.is_file():
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[Any]:
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file

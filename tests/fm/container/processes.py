@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -117,17 +117,28 @@ def start(
 @contextmanager
 def serving(base: Path, **environment: str) -> Iterator[httpx.Client]:
     """Run `serve` until the block ends; SIGTERM must then end it with status 0."""
-    port = free_port()
-    environment |= {"SAGEMAKER_BIND_TO_PORT": str(port), "MATINEE_BIND_HOST": "127.0.0.1"}
-    process = start(["serve"], base, environment)
+    with answering(lambda bound: start(["serve"], base, {**environment, **bound})) as (client, _):
+        yield client
+
+
+@contextmanager
+def answering(
+    serve: Callable[[Mapping[str, str]], subprocess.Popen[str]],
+) -> Iterator[tuple[httpx.Client, list[str]]]:
+    """Run a server, which is given the variables of its address, until the block ends.
+
+    SIGTERM must then end it with status 0. The list holds its log afterwards.
+    """
+    port, logs = free_port(), list[str]()
+    process = serve({"SAGEMAKER_BIND_TO_PORT": str(port), "MATINEE_BIND_HOST": "127.0.0.1"})
     with process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         try:
             wait_for_ping(client, process)
-            yield client
+            yield client, logs
         finally:
             process.terminate()
-            log, _ = process.communicate(timeout=DEADLINE_SECONDS)
-    assert process.returncode == 0, log
+            logs.append(process.communicate(timeout=DEADLINE_SECONDS)[0])
+    assert process.returncode == 0, logs
 
 
 def wait_for_ping(client: httpx.Client, process: subprocess.Popen[str]) -> None:

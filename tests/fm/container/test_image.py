@@ -26,10 +26,9 @@ from matinee.recordio import encode
 from tests.fm.container.image import DOCKERFILE, ROOT, Image, ImageJob, stages
 from tests.fm.container.processes import (
     DEADLINE_SECONDS,
-    free_port,
+    answering,
     ratings,
     stars,
-    wait_for_ping,
 )
 
 REQUIRED = {"feature_dim": "6", "predictor_type": "regressor", "epochs": "4", "seed": "3"}
@@ -55,18 +54,9 @@ def job(image: Image, base: Path, **hyperparameters: str) -> ImageJob:
 
 @contextmanager
 def serving(image: Image, base: Path, words: Sequence[str]) -> Iterator[httpx.Client]:
-    port = free_port()
-    environment = {"SAGEMAKER_BIND_TO_PORT": str(port), "MATINEE_BIND_HOST": "127.0.0.1"}
-    process = image.start(words, base, environment)
-    with process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        try:
-            wait_for_ping(client, process)
-            yield client
-        finally:
-            process.terminate()
-            log, _ = process.communicate(timeout=DEADLINE_SECONDS)
-    assert process.returncode == 0, log
-    assert "Compiling" not in log
+    with answering(lambda bound: image.start(words, base, bound)) as (client, logs):
+        yield client
+    assert "Compiling" not in logs[0]
 
 
 def as_sagemaker_does(trained: Path, folder: Path) -> Path:
